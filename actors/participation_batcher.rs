@@ -252,14 +252,16 @@ impl State {
 }
 
 /// Folds what belongs into one batch, and gives back the rest.
-fn fold_chunk(fold: &mut Fold, chunk: Chunk) -> Result<Chunk, OutOfSequence> {
-    for (place, (entry, &behind)) in chunk.entries.iter().zip(&chunk.positions).enumerate() {
+fn fold_chunk(fold: &mut Fold, mut chunk: Chunk) -> Result<Chunk, OutOfSequence> {
+    let mut taken = 0;
+    for (entry, &behind) in chunk.entries.iter().zip(&chunk.positions) {
         if fold.push(entry, behind)? == Pushed::NextBatch {
-            return Ok(Chunk {
-                entries: chunk.entries[place..].to_vec(),
-                positions: chunk.positions[place..].to_vec(),
-            });
+            break;
         }
+        taken += 1;
     }
-    Ok(Chunk::default())
+    Ok(Chunk {
+        entries: chunk.entries.split_off(taken),
+        positions: chunk.positions.split_off(taken),
+    })
 }

@@ -55,16 +55,24 @@ async fn lines_become_sealed_epochs_with_roots_that_prove_presence() {
     let world = World::quiet().await;
     story(&world).await;
     let sealed = world.store.sealed_after(None, 100).await.unwrap();
-    let keys: Vec<_> = sealed.iter().map(|s| (s.epoch.0, s.channel.as_str())).collect();
-    let expected: Vec<_> =
-        (1..=5u64).flat_map(|h| [(h * 3600, "forsen"), (h * 3600, "pajlada")]).collect();
+    let keys: Vec<_> = sealed
+        .iter()
+        .map(|s| (s.epoch.0, s.channel.as_str()))
+        .collect();
+    let expected: Vec<_> = (1..=5u64)
+        .flat_map(|h| [(h * 3600, "forsen"), (h * 3600, "pajlada")])
+        .collect();
     assert_eq!(keys, expected);
     // alice, bob, carol and dave before the opt-out; bob is gone after it; nightbot never was.
     let counts: Vec<u64> = sealed.iter().map(|s| s.participants).collect();
     assert_eq!(counts, [4, 4, 4, 4, 3, 3, 3, 3, 3, 3]);
     for epoch in &sealed {
-        let material =
-            world.store.proof_material(epoch.epoch, &epoch.channel).await.unwrap().unwrap();
+        let material = world
+            .store
+            .proof_material(epoch.epoch, &epoch.channel)
+            .await
+            .unwrap()
+            .unwrap();
         let carol = Name::parse("carol").unwrap();
         proof::prove(&material, &carol).unwrap().verify().unwrap();
     }
@@ -88,7 +96,11 @@ async fn a_crash_at_any_step_changes_nothing() {
     for step in Step::ALL {
         let probe = CrashAt::new(step, &[1, 2, 4]);
         let world = run(Arc::clone(&probe)).await;
-        assert!(probe.count() >= 2, "{step} was reached {} times", probe.count());
+        assert!(
+            probe.count() >= 2,
+            "{step} was reached {} times",
+            probe.count()
+        );
         assert!(
             world.store.state().comparable() == undisturbed.store.state().comparable(),
             "a crash at {step} changed the store"
@@ -118,7 +130,9 @@ async fn a_store_that_is_away_again_and_again_changes_nothing() {
     assert!(world.store.state().comparable() == undisturbed.store.state().comparable());
     let settlement = &world.tree.which_children();
     assert!(
-        serde_json::to_string(settlement).unwrap().contains("\"restarts\":0"),
+        serde_json::to_string(settlement)
+            .unwrap()
+            .contains("\"restarts\":0"),
         "weather is no crash"
     );
 }
@@ -126,7 +140,9 @@ async fn a_store_that_is_away_again_and_again_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_accepted_while_the_suppression_list_cannot_be_read() {
     let store = MemoryStore::default();
-    store.faults().hook(|operation| (operation == "suppressed").then_some(Fault::Transient));
+    store
+        .faults()
+        .hook(|operation| (operation == "suppressed").then_some(Fault::Transient));
     let journal = MemoryJournal::new("journal");
     let world = World::start_on(store, journal, SealWhen::Asked, no_probe()).await;
     let offered = world.accept(intake_of(1, vec![said(1, "alice", "forsen", HOUR_MS)]));
@@ -134,38 +150,64 @@ async fn nothing_is_accepted_while_the_suppression_list_cannot_be_read() {
     assert!(waited.is_err(), "the gate waits");
     assert!(world.journal.entries().is_empty());
     world.store.faults().clear();
-    world.accept(intake_of(1, vec![said(1, "alice", "forsen", HOUR_MS)])).await;
+    world
+        .accept(intake_of(1, vec![said(1, "alice", "forsen", HOUR_MS)]))
+        .await;
     assert_eq!(world.journal.entries().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_epoch_is_sealed_when_its_grace_is_over_and_not_before() {
     let clock = ManualClock::at(2 * HOUR_MS - 1);
-    let when = SealWhen::AfterGrace { clock: Arc::new(clock.clone()), grace_ms: 300_000 };
+    let when = SealWhen::AfterGrace {
+        clock: Arc::new(clock.clone()),
+        grace_ms: 300_000,
+    };
     let world = World::start(when, no_probe()).await;
-    world.accept(intake_of(1, vec![said(1, "alice", "forsen", HOUR_MS)])).await;
+    world
+        .accept(intake_of(1, vec![said(1, "alice", "forsen", HOUR_MS)]))
+        .await;
     for now in [2 * HOUR_MS, 2 * HOUR_MS + 299_999] {
         clock.set(now);
         tokio::time::sleep(Duration::from_secs(30)).await;
-        assert!(world.store.sealed_after(None, 9).await.unwrap().is_empty(), "at {now}");
+        assert!(
+            world.store.sealed_after(None, 9).await.unwrap().is_empty(),
+            "at {now}"
+        );
     }
     clock.set(2 * HOUR_MS + 300_000);
     tokio::time::timeout(Duration::from_secs(60), async {
-        while world.store.sealed_after(None, 9).await.unwrap().first().is_none_or(|s| s.claim_root.is_none()) {
+        while world
+            .store
+            .sealed_after(None, 9)
+            .await
+            .unwrap()
+            .first()
+            .is_none_or(|s| s.claim_root.is_none())
+        {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     })
     .await
     .expect("sealed and built within a minute");
-    let seals = world.journal.entries().into_iter().filter(|e| matches!(e.record, Record::Seal(_)));
-    assert_eq!(seals.map(|e| e.at).collect::<Vec<_>>(), [2 * HOUR_MS + 300_000]);
+    let seals = world
+        .journal
+        .entries()
+        .into_iter()
+        .filter(|e| matches!(e.record, Record::Seal(_)));
+    assert_eq!(
+        seals.map(|e| e.at).collect::<Vec<_>>(),
+        [2 * HOUR_MS + 300_000]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_opt_out_right_behind_a_seal_does_not_reach_into_it() {
     let world = World::quiet().await;
     world.append(0, settings()).await;
-    world.accept(intake_of(1, vec![said(1, "alice", "forsen", HOUR_MS)])).await;
+    world
+        .accept(intake_of(1, vec![said(1, "alice", "forsen", HOUR_MS)]))
+        .await;
     let alice = UserHash::of_login(&Name::parse("alice").unwrap());
     // One append: the batcher meets the opt-out before the sealer can have frozen the epoch.
     let seal = Record::Seal(twzrd_domain::record::Seal { epoch: Epoch(3600) });
@@ -174,16 +216,30 @@ async fn an_opt_out_right_behind_a_seal_does_not_reach_into_it() {
         reason: "asked".to_owned(),
     });
     let records = vec![(7_200_000, seal), (7_200_001, out)];
-    let both = Append::Records { progress: None, records };
+    let both = Append::Records {
+        progress: None,
+        records,
+    };
     world.refs.gate(None).append(both).await.unwrap();
     world.finish(false).await;
     let forsen = Name::parse("forsen").unwrap();
-    let material = world.store.proof_material(Epoch(3600), &forsen).await.unwrap().unwrap();
+    let material = world
+        .store
+        .proof_material(Epoch(3600), &forsen)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(material.participants.len(), 1);
-    assert_eq!(material.participants[0].login, None, "the name is gone from the table");
+    assert_eq!(
+        material.participants[0].login, None,
+        "the name is gone from the table"
+    );
     let amount = material.participants[0].amount;
     let leaf = leaf::claim(Wallet::UNBOUND, 0, amount, "twitch:forsen:alice");
-    assert_eq!(material.participants[0].claim_leaf, leaf, "the root holds it still");
+    assert_eq!(
+        material.participants[0].claim_leaf, leaf,
+        "the root holds it still"
+    );
     assert_eq!(world.store.suppressed().await.unwrap().len(), 1);
 }
 

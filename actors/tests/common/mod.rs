@@ -8,7 +8,9 @@ use std::time::Duration;
 use twzrd_actors::epoch_sealer::{EpochSealerMsg, SealWhen};
 use twzrd_actors::step::{Probe, Step, no_probe};
 use twzrd_actors::suppression_filter::{ListChange, SuppressionFilterMsg};
-use twzrd_actors::tree::{self, CHILDREN, ChildPlan, Parts, Plan, Refs, SUPERVISORS, SupervisorPlan};
+use twzrd_actors::tree::{
+    self, CHILDREN, ChildPlan, Parts, Plan, Refs, SUPERVISORS, SupervisorPlan,
+};
 use twzrd_actors::tree_builder::TreeBuilderMsg;
 use twzrd_domain::event::{Action, Event, MessageId, Outcome};
 use twzrd_domain::identity::{Name, UserHash};
@@ -21,8 +23,11 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(3600);
 
 /// A plan under which a crash is restarted at once, as often as a test likes.
 pub fn plan() -> Plan {
-    let supervisor =
-        SupervisorPlan { strategy: Strategy::OneForOne, intensity: 1_000_000, period_ms: 1000 };
+    let supervisor = SupervisorPlan {
+        strategy: Strategy::OneForOne,
+        intensity: 1_000_000,
+        period_ms: 1000,
+    };
     let child = ChildPlan {
         restart: Restart::Permanent,
         shutdown_ms: 5000,
@@ -33,8 +38,14 @@ pub fn plan() -> Plan {
     };
     let named = |name: &&str| (*name).to_owned();
     Plan {
-        supervisors: SUPERVISORS.iter().map(|n| (named(n), supervisor.clone())).collect(),
-        children: CHILDREN.iter().map(|n| (named(n), child.clone())).collect::<BTreeMap<_, _>>(),
+        supervisors: SUPERVISORS
+            .iter()
+            .map(|n| (named(n), supervisor.clone()))
+            .collect(),
+        children: CHILDREN
+            .iter()
+            .map(|n| (named(n), child.clone()))
+            .collect::<BTreeMap<_, _>>(),
     }
 }
 
@@ -48,7 +59,13 @@ pub struct World {
 
 impl World {
     pub async fn start(seal_when: SealWhen, probe: Arc<dyn Probe>) -> Self {
-        Self::start_on(MemoryStore::default(), MemoryJournal::new("journal"), seal_when, probe).await
+        Self::start_on(
+            MemoryStore::default(),
+            MemoryJournal::new("journal"),
+            seal_when,
+            probe,
+        )
+        .await
     }
 
     pub async fn quiet() -> Self {
@@ -73,8 +90,15 @@ impl World {
             probe,
         };
         let (spec, refs) = tree::build(&plan(), &parts).unwrap();
-        let tree = twzrd_supervision::start(spec, Options::default()).await.unwrap();
-        Self { store, journal, tree, refs }
+        let tree = twzrd_supervision::start(spec, Options::default())
+            .await
+            .unwrap();
+        Self {
+            store,
+            journal,
+            tree,
+            refs,
+        }
     }
 
     pub async fn accept(&self, intake: Intake) {
@@ -82,15 +106,22 @@ impl World {
     }
 
     pub async fn append(&self, at: u64, record: Record) {
-        let append = Append::Records { progress: None, records: vec![(at, record)] };
+        let append = Append::Records {
+            progress: None,
+            records: vec![(at, record)],
+        };
         self.refs.gate(None).append(append).await.unwrap();
     }
 
     pub async fn opt_out(&self, login: &str, at: u64) {
         let hashes = vec![UserHash::of_login(&Name::parse(login).unwrap())];
         loop {
-            let change =
-                ListChange { suppress: true, hashes: hashes.clone(), reason: String::new(), at };
+            let change = ListChange {
+                suppress: true,
+                hashes: hashes.clone(),
+                reason: String::new(),
+                at,
+            };
             let ask = |reply| SuppressionFilterMsg::Change(change, reply);
             if let Ok(Ok(_)) = self.refs.filter.call(ask, ANSWER_WITHIN).await {
                 return;
@@ -105,7 +136,13 @@ impl World {
         while self.refs.sealer.call(ask, ANSWER_WITHIN).await.is_err() {
             let _ = self.refs.sealer.wait_running(ANSWER_WITHIN).await;
         }
-        while self.refs.trees.call(TreeBuilderMsg::BuildAll, ANSWER_WITHIN).await.is_err() {
+        while self
+            .refs
+            .trees
+            .call(TreeBuilderMsg::BuildAll, ANSWER_WITHIN)
+            .await
+            .is_err()
+        {
             let _ = self.refs.trees.wait_running(ANSWER_WITHIN).await;
         }
     }
@@ -119,7 +156,9 @@ pub fn said(id: u64, login: &str, channel: &str, ts: u64) -> Candidate {
         ts,
         login: Name::parse(login).unwrap(),
         user_id: Some(1000 + login.len() as u64),
-        action: Action::Message { bits: u32::from(id % 7 == 0) * 100 },
+        action: Action::Message {
+            bits: u32::from(id.is_multiple_of(7)) * 100,
+        },
         text: None,
     })
 }
@@ -133,7 +172,11 @@ pub fn intake_of(number: u64, candidates: Vec<Candidate>) -> Intake {
         lines: 1,
     };
     Intake {
-        progress: Some(Progress { source: "feed".into(), upto: number, digest: "".into() }),
+        progress: Some(Progress {
+            source: "feed".into(),
+            upto: number,
+            digest: "".into(),
+        }),
         at: number,
         lines: candidates.len() as u64 + 1,
         candidates,
@@ -155,12 +198,21 @@ pub struct CrashAt {
 
 impl CrashAt {
     pub fn new(step: Step, times: &[u32]) -> Arc<Self> {
-        Arc::new(Self { step, times: times.to_vec(), reached: Mutex::default() })
+        Arc::new(Self {
+            step,
+            times: times.to_vec(),
+            reached: Mutex::default(),
+        })
     }
 
     /// How often the step was reached.
     pub fn count(&self) -> u32 {
-        *self.reached.lock().unwrap_or_else(|e| e.into_inner()).get(&self.step).unwrap_or(&0)
+        *self
+            .reached
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .get(&self.step)
+            .unwrap_or(&0)
     }
 }
 

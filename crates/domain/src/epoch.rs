@@ -54,6 +54,11 @@ pub struct EpochLength(u32);
 #[error("an epoch of {0} seconds; expected 1 to {max}", max = EpochLength::MAX_SECONDS)]
 pub struct EpochLengthError(pub u32);
 
+impl Default for EpochLength {
+    fn default() -> Self {
+        Self::HOUR
+    }
+}
 impl EpochLength {
     /// The longest epoch, in seconds.
     pub const MAX_SECONDS: u32 = 604_800;

@@ -12,7 +12,7 @@ use crate::batch::{
     AliasRow, Batch, Change, Control, LedgerRow, MinuteRow, NameRow, ParticipantRow, Position,
     SignalRow,
 };
-use crate::epoch::{Epoch, Minute};
+use crate::epoch::{Epoch, EpochLength, Minute};
 use crate::event::{Action, Event, Outcome};
 use crate::identity::{Channel, Login, UserHash};
 use crate::ledger::Counts;
@@ -61,12 +61,18 @@ impl Fold {
     pub fn new(projection: Projection, journal: CompactString) -> Self {
         Self {
             journal,
-            arithmetic: projection.arithmetic.unwrap_or_default(),
             sealed: projection.sealed.into_iter().collect(),
             suppressed: projection.suppressed.into_iter().collect(),
             written: Written::default(),
             position: projection.position,
-            draft: Draft::from(projection.position.seq),
+            draft: Draft::from(
+                projection.position.seq,
+                projection
+                    .arithmetic
+                    .as_ref()
+                    .map_or(EpochLength::HOUR, |a| a.epoch_seconds),
+            ),
+            arithmetic: projection.arithmetic.unwrap_or_default(),
         }
     }
 
@@ -124,8 +130,11 @@ impl Fold {
         if self.position.seq == self.draft.from {
             return None;
         }
-        let draft = std::mem::replace(&mut self.draft, Draft::from(self.position.seq));
-        let mut batch = draft.into_batch(&self.arithmetic, &mut self.written);
+        let draft = std::mem::replace(
+            &mut self.draft,
+            Draft::from(self.position.seq, self.arithmetic.epoch_seconds),
+        );
+        let mut batch = draft.into_batch(&mut self.written);
         if batch
             .controls
             .iter()
@@ -226,6 +235,7 @@ struct MinuteSums {
 #[derive(Default)]
 struct Draft {
     from: Seq,
+    length: EpochLength,
     channels: Vec<Channel>,
     channel_numbers: HashMap<Channel, u32>,
     users: Vec<Person>,
@@ -239,9 +249,10 @@ struct Draft {
 }
 
 impl Draft {
-    fn from(seq: Seq) -> Self {
+    fn from(seq: Seq, length: EpochLength) -> Self {
         Self {
             from: seq,
+            length,
             ..Self::default()
         }
     }
@@ -343,7 +354,7 @@ impl Draft {
         }
     }
 
-    fn into_batch(self, arithmetic: &Arithmetic, written: &mut Written) -> Batch {
+    fn into_batch(self, written: &mut Written) -> Batch {
         // Channels by rank: rows are sorted by small numbers, and come out in the order of names.
         let mut by_name: Vec<usize> = (0..self.channels.len()).collect();
         by_name.sort_by(|&a, &b| self.channels[a].cmp(&self.channels[b]));
@@ -356,7 +367,7 @@ impl Draft {
             from: self.from,
             participants: rows.participants(written),
             signals: rows.signals(),
-            minutes: rows.minutes(arithmetic),
+            minutes: rows.minutes(),
             ledger: rows.ledger(),
             names: Vec::new(),
             aliases: Vec::new(),
@@ -467,7 +478,7 @@ impl Rows<'_> {
             .collect()
     }
 
-    fn minutes(&self, arithmetic: &Arithmetic) -> Vec<MinuteRow> {
+    fn minutes(&self) -> Vec<MinuteRow> {
         let mut keys: Vec<_> = self
             .draft
             .minutes
@@ -479,7 +490,7 @@ impl Rows<'_> {
             .map(|(minute, channel, sums)| MinuteRow {
                 minute,
                 channel: self.channel(channel),
-                epochs: arithmetic.epoch_seconds.epochs_of_minute(minute),
+                epochs: self.draft.length.epochs_of_minute(minute),
                 messages: sums.messages,
                 gifts: sums.gifts,
                 new_subs: sums.new_subs,

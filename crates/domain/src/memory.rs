@@ -346,7 +346,7 @@ impl From<Vec<TallyCount>> for Books {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
     use crate::event::{Action, Event, MessageId};

@@ -235,7 +235,7 @@ fn check_distinct(leaves: &[[u8; 32]]) -> Result<(), MerkleError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 mod tests {
     use super::*;
 

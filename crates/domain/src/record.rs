@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::epoch::{Epoch, UnixMs};
-use crate::event::{Event, IdDigest, Outcome};
+use crate::event::{Event, IdDigest, MessageId, Outcome};
 use crate::identity::{Channel, UserHash, Wallet};
 use crate::weight::Arithmetic;
 
@@ -160,6 +160,24 @@ pub struct Intake {
     pub candidates: Vec<Candidate>,
     /// The lines that did not, by epoch, channel and outcome, in that order.
     pub tally: Vec<TallyCount>,
+}
+
+impl Intake {
+    /// Takes away the events at these places: of each, a count and the digest of its id stay.
+    pub fn suppress(&mut self, places: &[u32]) {
+        for &place in places {
+            if let Some(candidate) = self.candidates.get_mut(place as usize)
+                && let Candidate::Event(event) = candidate
+            {
+                *candidate = Candidate::Passed(Passed {
+                    id: event.id.as_ref().map(MessageId::digest),
+                    channel: event.channel.clone(),
+                    ts: event.ts,
+                    outcome: Outcome::Suppressed,
+                });
+            }
+        }
+    }
 }
 
 /// A line that got as far as the check of ids.

@@ -17,6 +17,9 @@ use twzrd_domain::record::{Candidate, Passed};
 /// for the rest.
 pub const MAX_LINE_BYTES: usize = 65_536;
 
+/// The most tags that a line may have. Twitch sends about thirty.
+pub const MAX_TAGS: usize = 128;
+
 /// The latest time that is taken for one: the end of the year 9999.
 pub const MAX_TIME: UnixMs = 253_402_300_799_999;
 
@@ -60,7 +63,7 @@ pub fn read(line: &[u8], arrival: Arrival, keep_text: bool) -> Line {
     if line.is_empty() {
         return Line::Empty;
     }
-    let message = (line.len() <= MAX_LINE_BYTES)
+    let message = (line.len() <= MAX_LINE_BYTES && !has_too_many_tags(line))
         .then(|| std::str::from_utf8(line).ok())
         .flatten()
         .and_then(IrcMessageRef::parse)
@@ -224,6 +227,14 @@ impl<'a> Tags<'a> {
             *place = Some(value).filter(|value| !value.is_empty());
         }
         tags
+    }
+}
+
+/// True where a line has more tags than the parser has room for: it panics on them.
+fn has_too_many_tags(line: &[u8]) -> bool {
+    line.first() == Some(&b'@') && {
+        let tags = memchr::memchr(b' ', line).map_or(line, |end| &line[..end]);
+        memchr::memchr_iter(b';', tags).count() >= MAX_TAGS
     }
 }
 

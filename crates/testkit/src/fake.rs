@@ -1,0 +1,17 @@
+//! The ports of the domain in memory, with exactly the semantics that the ports ask for.
+//!
+//! [`MemoryStore`] and [`MemoryJournal`] fail where a test says so ([`Faults`]), and are stricter
+//! than a database could be: a caller that breaks an obligation of a port is refused for good, so
+//! that its test fails.
+
+mod clock;
+mod faults;
+mod journal;
+mod state;
+mod store;
+
+pub use clock::ManualClock;
+pub use faults::{Fault, Faults, Injected};
+pub use journal::{DEFAULT_APPEND_LIMIT, MemoryJournal};
+pub use state::{Bound, MinuteStats, Name, Opted, Refused, Seen, State};
+pub use store::MemoryStore;

@@ -1,0 +1,94 @@
+//! Lines judged in a second on one core, beside twitch-irc's parser over the same lines.
+//!
+//! `cargo bench -p twzrd-twitch --bench lines` prints a table; without `--bench` each row runs once
+//! over a few lines, to see that it does run.
+#![allow(clippy::print_stdout, clippy::expect_used)]
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use twitch_irc::message::{IRCMessage, ServerMessage};
+use twzrd_domain::epoch::EpochLength;
+use twzrd_testkit::traffic::{Profile, Traffic};
+use twzrd_twitch::intake::IntakeBuilder;
+use twzrd_twitch::line::{Arrival, read};
+
+/// How many lines a collector hands over at a time.
+const INTAKE_LINES: usize = 1_000;
+
+/// Each row is the best of so many runs.
+const RUNS: usize = 7;
+
+fn main() {
+    let is_bench = std::env::args().any(|arg| arg == "--bench");
+    let (lines, runs) = if is_bench {
+        (200_000, RUNS)
+    } else {
+        (1_000, 1)
+    };
+    let profile = Profile {
+        lines,
+        ..Profile::default()
+    };
+    let generated: Vec<Vec<u8>> = Traffic::new(profile.clone()).collect();
+    let bytes = generated.iter().map(Vec::len).sum::<usize>();
+    println!(
+        "{lines} lines of {} bytes in the mean",
+        bytes / generated.len()
+    );
+    println!("{:<44} {:>12} {:>10}", "", "lines/s", "ns/line");
+    let row = |name: &str, work: &mut dyn FnMut()| {
+        let best = (0..runs)
+            .map(|_| timed(work))
+            .min()
+            .expect("at least one run");
+        let seconds = best.as_secs_f64() / generated.len() as f64;
+        println!("{name:<44} {:>12.0} {:>10.0}", 1.0 / seconds, seconds * 1e9);
+    };
+    row("line::read", &mut || {
+        for line in &generated {
+            black_box(read(black_box(line), Arrival::Recorded, false));
+        }
+    });
+    row("line::read with text", &mut || {
+        for line in &generated {
+            black_box(read(black_box(line), Arrival::Recorded, true));
+        }
+    });
+    row("IntakeBuilder, 1,000 lines each", &mut || {
+        for lines in generated.chunks(INTAKE_LINES) {
+            let mut intake = IntakeBuilder::new(EpochLength::HOUR, false);
+            for line in lines {
+                intake.push(black_box(line), Arrival::Recorded);
+            }
+            black_box(intake.finish(None));
+        }
+    });
+    row("twitch-irc: IRCMessage::parse", &mut || {
+        for line in &generated {
+            let text = std::str::from_utf8(black_box(line)).ok();
+            black_box(text.and_then(|text| IRCMessage::parse(text).ok()));
+        }
+    });
+    row("twitch-irc: ServerMessage::try_from of that", &mut || {
+        for line in &generated {
+            let text = std::str::from_utf8(black_box(line)).ok();
+            let message = text.and_then(|text| IRCMessage::parse(text).ok());
+            black_box(message.and_then(|message| ServerMessage::try_from(message).ok()));
+        }
+    });
+    row("generating them (no part of the others)", &mut || {
+        let mut traffic = Traffic::new(profile.clone());
+        let mut line = Vec::new();
+        while traffic.next_into(&mut line).is_some() {
+            black_box(&line);
+        }
+    });
+}
+
+fn timed(work: &mut dyn FnMut()) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
+}

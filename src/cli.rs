@@ -1,0 +1,154 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// An attention oracle: who took part in which Twitch channel in which hour, provable on Solana.
+#[derive(Debug, Parser)]
+#[command(name = "twzrd", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// The settings file. Without it, supervision.toml in the working folder, if it is there.
+    #[arg(long, global = true, value_name = "FILE", env = "TWZRD_SETTINGS")]
+    pub settings: Option<PathBuf>,
+    /// What is logged: error, warn, info, debug or trace, or a filter by module.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  all went well
+    1  the answer is no: a proof that fails, a person who took no part
+    2  the command line is wrong
+   65  an input is binary, damaged or cut
+   66  an input or a data folder cannot be opened
+   69  the database is away, or follows another journal
+   70  the supervision tree gave up
+   73  a folder cannot be made
+   74  reading or writing failed, for example on a full disk
+   75  another process holds the data folder
+   78  the settings are wrong
+  130  interrupted";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Replay recorded lines or a journal, seal, and print epochs, roots and the ledger.
+    ///
+    /// Raw IRC lines are sealed when the input ends; a journal is sealed where its seal records
+    /// stand. Run again on the same data folder, it adds nothing.
+    Replay(Replay),
+    /// Check the settings, and print each fault with file, line and what was expected.
+    Check(Check),
+    /// Print the proof that a person took part in a channel in an epoch, as JSON.
+    Proof(Proof),
+    /// Check a proof without any store.
+    Verify(Verify),
+    /// Opt a person out or in again, or list who is out.
+    #[command(subcommand)]
+    Suppress(Suppress),
+}
+
+/// Where the data is.
+#[derive(Debug, Args)]
+pub struct Data {
+    /// The data folder [default: the setting data.folder].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// Replay recorded lines or a journal.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Files of raw IRC lines or journal segments, plain or zstd; - for standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<String>,
+    /// The data folder; without it, a temporary one that goes at the end.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The length of an epoch, in seconds.
+    #[arg(long, value_name = "N")]
+    pub epoch_seconds: Option<u32>,
+    /// Print JSON lines instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Check the settings.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Print every value that holds, and where it comes from. Secrets are masked.
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// Print a proof.
+#[derive(Debug, Args)]
+pub struct Proof {
+    /// The epoch, by the Unix second of its start.
+    #[arg(long, value_name = "E")]
+    pub epoch: u64,
+    /// The channel.
+    #[arg(long, value_name = "C")]
+    pub channel: String,
+    /// The person, by login.
+    #[arg(long, value_name = "LOGIN")]
+    pub user: String,
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: Data,
+}
+
+/// Check a proof.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The proof, as `proof` prints it; - for standard input.
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub file: String,
+}
+
+/// Change or show the list of people who opted out.
+#[derive(Debug, Subcommand)]
+pub enum Suppress {
+    /// Opt a person out: out of every epoch that is not sealed, and their name out of every table.
+    Add(SuppressOne),
+    /// Opt a person in again.
+    Remove(SuppressOne),
+    /// List who is out. Names are not kept: people are listed by hash.
+    List(SuppressList),
+}
+
+/// One person.
+#[derive(Debug, Args)]
+pub struct SuppressOne {
+    /// The person, by login.
+    #[arg(value_name = "LOGIN")]
+    pub login: String,
+    /// The person's number on Twitch, where it is known.
+    #[arg(long, value_name = "N")]
+    pub id: Option<u64>,
+    /// Why, for the audit log.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: Data,
+}
+
+/// The list, or one person's place in it.
+#[derive(Debug, Args)]
+pub struct SuppressList {
+    /// Only this person, by login; exit code 1 where they are not on the list.
+    #[arg(value_name = "LOGIN")]
+    pub login: Option<String>,
+    /// Print JSON lines instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: Data,
+}

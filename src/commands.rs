@@ -1,0 +1,69 @@
+//! What each command does.
+
+mod check;
+mod proof;
+mod replay;
+mod suppress;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use figment::value::Value;
+
+use crate::cli::{Cli, Command};
+use crate::exit::{Code, Failure, OrFail};
+use crate::settings::Settings;
+use crate::settings::layers::{Flags, Layers};
+use crate::telemetry::{self, Terminal};
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// What went wrong, with the code that the process ends with.
+pub fn run(cli: Cli) -> Result<Code, Failure> {
+    let mut flags = Flags {
+        file: cli.settings,
+        values: Vec::new(),
+    };
+    let mut flag = |key, value: Option<Value>| flags.values.extend(value.map(|value| (key, value)));
+    flag("log.level", cli.log_level.map(Value::from));
+    match &cli.command {
+        // These read no settings beyond what they print, and must work when the settings do not.
+        Command::Check(args) => return check::run(args, &flags),
+        Command::Verify(args) => return proof::verify(args),
+        Command::Replay(args) => flag("epoch.seconds", args.epoch_seconds.map(Value::from)),
+        Command::Proof(_) | Command::Suppress(_) => {}
+    }
+    let settings = Layers::read(&flags)
+        .and_then(|layers| layers.settings())
+        .or_fail(Code::Config)?;
+    let terminal = Terminal::default();
+    telemetry::start(&settings.log_level, &terminal).or_fail(Code::Config)?;
+    telemetry::log_panics();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .or_fail(Code::Software)?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Replay(args) => replay::run(&settings, args, &terminal).await,
+            Command::Proof(args) => proof::prove(&settings, args).await,
+            Command::Suppress(args) => suppress::run(&settings, args).await,
+            Command::Check(_) | Command::Verify(_) => Ok(Code::Ok),
+        }
+    })
+}
+
+/// The data folder of a command: the one that was given, or the one of the settings.
+fn data_folder(given: Option<PathBuf>, settings: &Settings) -> PathBuf {
+    given.unwrap_or_else(|| settings.data_folder.clone())
+}
+
+/// Prints to standard output. That the reader has gone, as `head` does, is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.or_fail(Code::Io),
+    }
+}

@@ -1,0 +1,69 @@
+//! `twzrd replay`
+
+use std::io::{self, BufWriter};
+
+use twzrd_actors::step::no_probe;
+
+use crate::cli;
+use crate::exit::{Code, Failure};
+use crate::progress::Progress;
+use crate::replay::input::Input;
+use crate::replay::{Place, Replay, refuse_own_journal};
+use crate::report;
+use crate::settings::Settings;
+use crate::telemetry::Terminal;
+use crate::wiring::DataFolder;
+
+/// Replays, and prints what came of it.
+pub(super) async fn run(
+    settings: &Settings,
+    args: cli::Replay,
+    terminal: &Terminal,
+) -> Result<Code, Failure> {
+    let inputs = args
+        .files
+        .iter()
+        .map(|name| Input::named(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut settings = settings.clone();
+    if args.data.is_none() {
+        // A journal that goes at the end must not leave its rows in a database that stays.
+        settings.database_url = None;
+    }
+    let place = Place::of(args.data)?;
+    refuse_own_journal(&inputs, place.path())?;
+    let data = DataFolder::create(place.path())?;
+    let progress = Progress::on(terminal);
+    let replay = Replay {
+        settings: &settings,
+        data: &data,
+        inputs,
+        probe: no_probe(),
+        progress,
+    };
+    let running = replay.run().await?;
+    let mut out = BufWriter::new(io::stdout());
+    let printed = if args.json {
+        report::json(&running.store, &mut out).await
+    } else {
+        report::table(
+            &running.store,
+            settings.arithmetic.epoch_seconds.seconds(),
+            &mut out,
+        )
+        .await
+    };
+    match printed {
+        // The reader has gone, as `head` does.
+        Err(failure) if is_broken_pipe(&failure) => {
+            drop(out.into_parts());
+            Ok(Code::Ok)
+        }
+        other => other.map(|()| Code::Ok),
+    }
+}
+
+fn is_broken_pipe(failure: &Failure) -> bool {
+    let io = failure.error.downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

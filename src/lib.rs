@@ -1,0 +1,15 @@
+//! twzrd: an attention oracle, as one supervised process.
+//!
+//! This package is the process: the command line, the settings, and [`wiring`], the only place
+//! that names adapters and actors together. ARCHITECTURE.md is the map of the rest.
+
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod exit;
+pub mod progress;
+pub mod replay;
+pub mod report;
+pub mod settings;
+pub mod telemetry;
+pub mod wiring;

@@ -1,0 +1,327 @@
+//! `twzrd replay`: recorded lines and journals through the same actors, under the same
+//! supervision, as in the running service.
+//!
+//! An input is known by its content, and how far it was read stands in the journal beside what it
+//! gave: to run it again adds nothing, also after a kill in the middle, and a file that has grown
+//! is read on where it ended.
+
+pub mod input;
+mod reader;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+use twzrd_actors::epoch_sealer::SealWhen;
+use twzrd_actors::journal::JournalMsg;
+use twzrd_actors::step::Probe;
+use twzrd_domain::memory::MemoryParts;
+use twzrd_domain::ports::SealStore;
+use twzrd_domain::record::{Append, Record, Seq};
+use twzrd_domain::weight::Arithmetic;
+
+use self::input::{Input, Kind, Lineage, Reading, SOURCE_PREFIX, find_lineage, skip};
+use self::reader::{LineRules, Notes, read_lines, read_segment};
+use crate::exit::{Code, Failure, OrFail, fail};
+use crate::progress::Progress;
+use crate::settings::Settings;
+use crate::wiring::{DataFolder, How, Running};
+
+/// How long to go on offering what the journal refuses for now, before giving up.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How many appends are read ahead.
+const READ_AHEAD: usize = 2;
+/// How long the journal's memory is waited for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// What is replayed, and into which folder.
+pub struct Replay<'a> {
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The data folder.
+    pub data: &'a DataFolder,
+    /// The inputs, in order.
+    pub inputs: Vec<Input>,
+    /// Is told of every step of every actor.
+    pub probe: Arc<dyn Probe>,
+    /// Shows how far it has come.
+    pub progress: Progress,
+}
+
+/// Refuses an input that is part of the very journal into which it would be replayed.
+///
+/// # Errors
+/// Where there is one.
+pub fn refuse_own_journal(inputs: &[Input], data: &Path) -> Result<(), Failure> {
+    let Ok(own) = data.join("journal").canonicalize() else {
+        return Ok(());
+    };
+    for path in inputs.iter().filter_map(Input::path) {
+        if path.canonicalize().is_ok_and(|path| path.starts_with(&own)) {
+            let message = "is part of the journal of this data folder; give --data another folder to rebuild it there";
+            return Err(fail(
+                Code::Usage,
+                format_args!("{} {message}", path.display()),
+            ));
+        }
+    }
+    Ok(())
+}
+
+impl Replay<'_> {
+    /// Replays all inputs, seals what raw lines left open, builds the trees, and stops.
+    ///
+    /// # Errors
+    /// Where an input, the journal or the store fails. What was accepted stays accepted.
+    pub async fn run(mut self) -> Result<Running, Failure> {
+        let how = How {
+            seal_when: SealWhen::Asked,
+            segments_age: false,
+            probe: Arc::clone(&self.probe),
+        };
+        let running = Running::start(self.data, self.settings, how).await?;
+        let inputs = std::mem::take(&mut self.inputs);
+        let replayed = tokio::select! {
+            replayed = self.all(&running, inputs) => replayed,
+            () = interrupted() => Err(fail(Code::Interrupted, "interrupted; what was accepted is kept: run it again on the same data folder to go on")),
+        };
+        self.progress.finish();
+        running.stop().await;
+        replayed.map(|()| running)
+    }
+
+    async fn all(&self, running: &Running, inputs: Vec<Input>) -> Result<(), Failure> {
+        let (mut any_lines, mut last_seq) = (false, None);
+        for mut input in inputs {
+            let memory = memory(running).await?;
+            if memory
+                .sources
+                .iter()
+                .any(|known| known.source.starts_with(SOURCE_PREFIX))
+            {
+                input.make_rereadable(&self.data.journal())?;
+            }
+            let (input, lineage, reading) = open(input, memory.clone()).await?;
+            let (is_known, name) = (lineage.source.is_some(), input.name.clone());
+            let notes = match reading.kind {
+                Kind::Lines => {
+                    any_lines = true;
+                    let arithmetic = self.put_settings(running, &memory).await?;
+                    let rules = LineRules {
+                        length: arithmetic.epoch_seconds,
+                        keep_text: self.settings.journal.keep_text,
+                    };
+                    self.feed(running, input, reading, move |input, bytes, hand_on| {
+                        read_lines(input, bytes, named(lineage, &memory), rules, hand_on)
+                    })
+                    .await?
+                }
+                Kind::Segment => {
+                    let after: Option<Seq> = last_seq;
+                    self.feed(running, input, reading, move |input, bytes, hand_on| {
+                        read_segment(input, bytes, named(lineage, &memory), after, hand_on)
+                    })
+                    .await?
+                }
+            };
+            last_seq = notes.last_seq;
+            tell(&name, is_known, &notes);
+        }
+        self.progress.say("sealing");
+        running.finish(any_lines).await
+    }
+
+    /// Reads an input on a thread of its own, and offers what it gives to the gate.
+    async fn feed<F>(
+        &self,
+        running: &Running,
+        input: Input,
+        reading: Reading,
+        read: F,
+    ) -> Result<Notes, Failure>
+    where
+        F: FnOnce(&Input, Box<dyn std::io::BufRead + Send>, HandOn) -> Result<Notes, Failure>
+            + Send
+            + 'static,
+    {
+        let gate = running.refs.gate(Some(PATIENCE));
+        let (sender, mut appends) = mpsc::channel(READ_AHEAD);
+        let raw = Arc::clone(&reading.raw);
+        self.progress.begin(&input.name, input.size);
+        let reader = tokio::task::spawn_blocking(move || {
+            let hand_on: HandOn = Box::new(move |append| sender.blocking_send(append).is_ok());
+            read(&input, reading.bytes, hand_on)
+        });
+        let offered = running.while_running(async {
+            while let Some(append) = appends.recv().await {
+                let lines = match &append {
+                    Append::Intake(intake) => intake.lines,
+                    Append::Records { records, .. } => records.len() as u64,
+                };
+                match append {
+                    Append::Intake(intake) => gate.accept(intake).await?,
+                    records @ Append::Records { .. } => gate.append(records).await?,
+                };
+                self.progress.at(raw.load(Ordering::Relaxed), lines);
+            }
+            Ok::<_, Failure>(())
+        });
+        let offered = offered.await;
+        // A reader that nobody listens to ends at its next append.
+        drop(appends);
+        let notes = reader.await.or_fail(Code::Software)?;
+        offered??;
+        notes
+    }
+
+    /// Puts the settings that change arithmetic into the journal, where they are not in force.
+    async fn put_settings(
+        &self,
+        running: &Running,
+        memory: &MemoryParts,
+    ) -> Result<Arithmetic, Failure> {
+        let wanted = &self.settings.arithmetic;
+        if memory.settings.as_ref() == Some(wanted) {
+            return Ok(wanted.clone());
+        }
+        if let Some(old) = memory
+            .settings
+            .as_ref()
+            .filter(|old| old.epoch_seconds != wanted.epoch_seconds)
+        {
+            running.finish(false).await?;
+            if let Some(open) = running.store.open_epochs().await?.first() {
+                return Err(fail(
+                    Code::Config,
+                    format_args!(
+                        "epoch {open} of this data folder is open under epochs of {} s, and epoch.seconds is {}; expected the same length until it is sealed, or another data folder",
+                        old.epoch_seconds.seconds(),
+                        wanted.epoch_seconds.seconds()
+                    ),
+                ));
+            }
+        }
+        let records = vec![(0, Record::Settings(wanted.clone()))];
+        running
+            .refs
+            .gate(Some(PATIENCE))
+            .append(Append::Records {
+                progress: None,
+                records,
+            })
+            .await?;
+        Ok(wanted.clone())
+    }
+}
+
+type HandOn = Box<dyn FnMut(Append) -> bool + Send>;
+
+async fn open(input: Input, memory: MemoryParts) -> Result<(Input, Lineage, Reading), Failure> {
+    tokio::task::spawn_blocking(move || {
+        let lineage = find_lineage(&input, &memory.sources)?;
+        let mut reading = input.read()?;
+        skip(&mut reading.bytes, lineage.upto).map_err(|error| input.broken(&error, 0))?;
+        Ok((input, lineage, reading))
+    })
+    .await
+    .or_fail(Code::Software)?
+}
+
+/// Gives a new input a source of its own in the journal.
+fn named(mut lineage: Lineage, memory: &MemoryParts) -> Lineage {
+    let is_taken = |name: &String| memory.sources.iter().any(|known| known.source == *name);
+    if lineage.source.is_none() {
+        lineage.source = (memory.sources.len()..)
+            .map(|number| format!("{SOURCE_PREFIX}{number}"))
+            .find(|name| !is_taken(name));
+    }
+    lineage
+}
+
+async fn memory(running: &Running) -> Result<MemoryParts, Failure> {
+    let journal = &running.refs.journal;
+    let asked = async {
+        loop {
+            match journal.call(JournalMsg::Memory, ANSWER_WITHIN).await {
+                Ok(answer) => return answer,
+                Err(_) => {
+                    let _ = journal.wait_running(ANSWER_WITHIN).await;
+                }
+            }
+        }
+    };
+    Ok(running.while_running(asked).await??)
+}
+
+fn tell(name: &str, is_known: bool, notes: &Notes) {
+    if notes.is_cut {
+        warn!(input = name, "ends in the middle of a line or record");
+    }
+    if notes.oversized > 0 {
+        warn!(
+            input = name,
+            lines = notes.oversized,
+            "lines longer than 65536 bytes are invalid"
+        );
+    }
+    match (is_known, notes.lines) {
+        (true, 0) => info!(input = name, "has been read before; nothing added"),
+        (false, 0) => warn!(input = name, "holds no line"),
+        (_, lines) => info!(input = name, lines, "read"),
+    }
+}
+
+/// Resolves when the process is asked to stop.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
+/// The data folder of a replay: the one that was given, or one that goes when it is dropped.
+pub enum Place {
+    /// Given.
+    Given(PathBuf),
+    /// Made for this replay.
+    Temporary(tempfile::TempDir),
+}
+
+impl Place {
+    /// The folder that was given, or a temporary one.
+    ///
+    /// # Errors
+    /// Where no temporary folder can be made.
+    pub fn of(given: Option<PathBuf>) -> Result<Self, Failure> {
+        match given {
+            Some(path) => Ok(Self::Given(path)),
+            None => Ok(Self::Temporary(
+                tempfile::Builder::new()
+                    .prefix("twzrd-replay-")
+                    .tempdir()
+                    .or_fail(Code::CannotCreate)?,
+            )),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Given(path) => path,
+            Self::Temporary(folder) => folder.path(),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The only place that names adapters and actors together.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use twzrd_actors::epoch_sealer::{EpochSealerMsg, SealWhen};
+use twzrd_actors::step::Probe;
+use twzrd_actors::tree::{self, Parts, Refs};
+use twzrd_actors::tree_builder::TreeBuilderMsg;
+use twzrd_domain::ports::{JournalError, JournalFolder};
+use twzrd_journal::{Config, Folder};
+use twzrd_store::Store;
+use twzrd_supervision::{ExitReason, Options, StartError, Tree};
+
+use crate::clock::SystemClock;
+use crate::exit::{Code, Failure, OrFail, fail};
+use crate::settings::Settings;
+
+/// How long an answer is waited for before the question is asked again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3600);
+/// How long a child that is away is waited for before it is looked at again.
+const AWAY: Duration = Duration::from_millis(100);
+
+/// The data folder: what is in it, and where.
+pub struct DataFolder {
+    path: PathBuf,
+}
+
+impl DataFolder {
+    /// Makes the folder where it is not there, for its owner only.
+    ///
+    /// # Errors
+    /// Where it cannot be made, or is no folder.
+    pub fn create(path: &Path) -> Result<Self, Failure> {
+        use std::os::unix::fs::DirBuilderExt;
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path);
+        made.map_err(|error| {
+            fail(
+                Code::CannotCreate,
+                format_args!("the data folder {} cannot be made: {error}", path.display()),
+            )
+        })?;
+        Self::existing(path)
+    }
+
+    /// A folder that must be there.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn existing(path: &Path) -> Result<Self, Failure> {
+        if !path.is_dir() {
+            return Err(fail(
+                Code::NoInput,
+                format_args!("{} is no folder; expected a data folder", path.display()),
+            ));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+
+    /// Where the journal is.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
+    /// Where the database is, unless it is Postgres.
+    #[must_use]
+    pub fn sqlite(&self) -> PathBuf {
+        self.path.join("twzrd.sqlite")
+    }
+
+    /// Opens the store and migrates it.
+    ///
+    /// # Errors
+    /// Where the store is away, or its schema is newer than this program.
+    pub async fn open_store(&self, settings: &Settings) -> Result<Store, Failure> {
+        let groups = settings.groups.clone();
+        let store = match &settings.database_url {
+            Some(url) => Store::postgres(url.reveal(), groups, settings.max_connections).await,
+            None => Store::sqlite(&self.sqlite(), groups).await,
+        };
+        Ok(store?)
+    }
+
+    /// Opens a store that must be there already.
+    ///
+    /// # Errors
+    /// Where there is none, or it is away.
+    pub async fn open_existing_store(&self, settings: &Settings) -> Result<Store, Failure> {
+        if settings.database_url.is_none() && !self.sqlite().is_file() {
+            let place = self.path.display();
+            return Err(fail(
+                Code::NoInput,
+                format_args!("{place} holds no twzrd.sqlite; expected a data folder of twzrd"),
+            ));
+        }
+        self.open_store(settings).await
+    }
+}
+
+/// The running tree, the children, and what they run on.
+pub struct Running {
+    /// The tree.
+    pub tree: Tree,
+    /// Its children.
+    pub refs: Refs,
+    /// The store.
+    pub store: Store,
+    /// The journal's folder.
+    pub folder: Arc<Folder>,
+}
+
+/// How the tree is started.
+pub struct How {
+    /// When epochs are sealed.
+    pub seal_when: SealWhen,
+    /// Whether a segment of the journal is closed by age; a replay has no clock.
+    pub segments_age: bool,
+    /// Is told of every step of every actor.
+    pub probe: Arc<dyn Probe>,
+}
+
+impl Running {
+    /// Opens the store and starts the tree.
+    ///
+    /// # Errors
+    /// Where the store is away, another process holds the folder, or a child cannot start.
+    pub async fn start(data: &DataFolder, settings: &Settings, how: How) -> Result<Self, Failure> {
+        let store = data.open_store(settings).await?;
+        let mut config = Config::new(data.journal(), Arc::new(SystemClock));
+        config.segment_bytes = settings.journal.segment_bytes;
+        config.segment_age_ms = match how.segments_age {
+            true => settings.journal.segment_age_seconds.saturating_mul(1000),
+            false => u64::MAX,
+        };
+        let folder = Arc::new(Folder::new(config));
+        // Opened once before the tree: what is wrong with the folder is told at once and by its
+        // own error, and not as a child that could not start.
+        drop(folder.open().await?);
+        let parts = Parts {
+            folder: Arc::clone(&folder) as Arc<dyn JournalFolder>,
+            batches: Arc::new(store.clone()),
+            seals: Arc::new(store.clone()),
+            trees: Arc::new(store.clone()),
+            suppression: Arc::new(store.clone()),
+            bots: Arc::new(settings.arithmetic.bots.iter().cloned().collect()),
+            seal_when: how.seal_when,
+            batch_records: settings.batch_records,
+            probe: how.probe,
+        };
+        let (spec, refs) = tree::build(&settings.plan, &parts).or_fail(Code::Config)?;
+        let tree = twzrd_supervision::start(spec, Options::default())
+            .await
+            .map_err(|error| {
+                let code = match &error {
+                    StartError::InvalidSpec { .. } => Code::Config,
+                    _ => Code::Software,
+                };
+                Failure {
+                    code,
+                    error: error.into(),
+                }
+            })?;
+        Ok(Self {
+            tree,
+            refs,
+            store,
+            folder,
+        })
+    }
+
+    /// Does something while the tree runs; fails where the tree gives up first.
+    ///
+    /// # Errors
+    /// Why the tree gave up.
+    pub async fn while_running<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::select! {
+            done = work => Ok(done),
+            reason = self.tree.exited() => Err(gave_up(&reason)),
+        }
+    }
+
+    /// Waits until all that the journal holds is in the store, sealed epochs are frozen, and their
+    /// trees are built.
+    ///
+    /// # Errors
+    /// Where the tree gives up first.
+    pub async fn finish(&self, seal_open: bool) -> Result<(), Failure> {
+        let sealer = &self.refs.sealer;
+        let ask = |reply| EpochSealerMsg::Finish { seal_open, reply };
+        self.while_running(async {
+            while sealer.call(ask, ANSWER_WITHIN).await.is_err() {
+                let _ = sealer.wait_running(AWAY).await;
+            }
+        })
+        .await?;
+        let trees = &self.refs.trees;
+        self.while_running(async {
+            while trees
+                .call(TreeBuilderMsg::BuildAll, ANSWER_WITHIN)
+                .await
+                .is_err()
+            {
+                let _ = trees.wait_running(AWAY).await;
+            }
+        })
+        .await
+    }
+
+    /// Stops everything in reverse order of its start, and says who was late.
+    pub async fn stop(&self) {
+        for late in self.tree.stop().await.late {
+            tracing::warn!(child = %late.path, outcome = ?late.outcome, "stopped late");
+        }
+    }
+}
+
+fn gave_up(reason: &ExitReason) -> Failure {
+    fail(
+        Code::Software,
+        format_args!("the supervision tree ended: {reason}"),
+    )
+}
+
+/// The error of the gate, with its code.
+impl From<twzrd_actors::intake::GateError> for Failure {
+    fn from(error: twzrd_actors::intake::GateError) -> Self {
+        use twzrd_actors::intake::GateError;
+        match error {
+            GateError::Journal(error) => JournalError::into(error),
+            GateError::Away(error) => Self {
+                code: Code::Software,
+                error: error.into(),
+            },
+        }
+    }
+}
