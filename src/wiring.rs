@@ -85,7 +85,7 @@ impl DataFolder {
             Some(url) => Store::postgres(url.reveal(), groups, settings.max_connections).await,
             None => Store::sqlite(&self.sqlite(), groups).await,
         };
-        Ok(store?)
+        store.or_fail(Code::Unavailable)
     }
 
     /// Opens a store that must be there already.
