@@ -212,14 +212,18 @@ impl State {
 
     /// One piece of work: some channels frozen, or the seals that are due appended.
     async fn look(&mut self) -> Result<Looked, Trouble> {
+        // The order matters: once the store has come as far as the journal was, it knows every
+        // seal that the journal held then. Asked the other way round, a seal that is committed in
+        // between would be missed, and `Finish` answered before its epoch is frozen.
+        let accepted: Seq = self.args.folder.durable();
+        let is_behind = self.args.store.offset().await? < accepted;
         if let Some(&(epoch, at)) = self.args.store.unfrozen().await?.first() {
             return self.freeze_some(epoch, at).await;
         }
         if matches!(self.args.when, SealWhen::Asked) && self.asked.is_empty() {
             return Ok(Looked::Idle);
         }
-        let accepted: Seq = self.args.folder.durable();
-        if self.args.store.offset().await? < accepted {
+        if is_behind {
             let _waiting = waiting_for("participation_batcher");
             return Ok(Looked::BatcherBehind);
         }
