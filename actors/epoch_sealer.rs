@@ -26,7 +26,7 @@ use crate::tree_builder::TreeBuilderMsg;
 use crate::weather::Weather;
 
 /// How many participants are frozen in one transaction, unless one channel has more.
-const FREEZE_PARTICIPANTS: u64 = 50_000;
+const FREEZE_PARTICIPANTS: u64 = 20_000;
 /// How many channels are frozen in one transaction.
 const FREEZE_CHANNELS: usize = 500;
 /// How many seals are appended at once.

@@ -19,7 +19,7 @@ use crate::weather::Weather;
 /// How many channels are looked at in one go.
 const LOOK_CHANNELS: u64 = 500;
 /// How many leaves are built in one go, unless one channel has more.
-const BUILD_LEAVES: u64 = 100_000;
+const BUILD_LEAVES: u64 = 50_000;
 
 /// What the tree builder is told and asked.
 pub enum TreeBuilderMsg {

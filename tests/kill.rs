@@ -74,7 +74,7 @@ fn kills_change_nothing(database_url: impl Fn() -> Option<String>) {
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        let moment = Duration::from_millis(5 + (random >> 33) % 400);
+        let moment = Duration::from_millis(5 + (random >> 33) % 150);
         let before = journal_bytes(&data);
         let mut child = replay(&lines, &data, url.as_deref());
         std::thread::sleep(moment);
