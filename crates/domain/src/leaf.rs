@@ -63,10 +63,35 @@ pub fn claim_id(channel: &Channel, login: Option<&Login>, user: UserHash) -> Str
         .unwrap_or_else(|| user.short())
 }
 
+/// Under which words the subject of a channel is hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubjectForm<'a> {
+    /// `channel:`, which the program derives by itself. The default.
+    Channel,
+    /// `channel:<namespace>:`, as tools outside the program write it. A namespace may end in a
+    /// colon, which then stands twice.
+    Namespaced(&'a str),
+    /// `twitch:`, under which epochs of the first program stand.
+    Twitch,
+}
+
 /// The subject of a channel on chain: `K("channel:" ‖ ASCII-lowercase name)`.
 #[must_use]
 pub fn subject(channel: &str) -> [u8; 32] {
-    keccak256(&[b"channel:", channel.to_ascii_lowercase().as_bytes()])
+    subject_in(SubjectForm::Channel, channel)
+}
+
+/// The subject of a channel in a form: Keccak-256 of its words and the name in ASCII lower case.
+#[must_use]
+pub fn subject_in(form: SubjectForm<'_>, channel: &str) -> [u8; 32] {
+    let name = channel.to_ascii_lowercase();
+    match form {
+        SubjectForm::Channel => keccak256(&[b"channel:", name.as_bytes()]),
+        SubjectForm::Namespaced(namespace) => {
+            keccak256(&[b"channel:", namespace.as_bytes(), b":", name.as_bytes()])
+        }
+        SubjectForm::Twitch => keccak256(&[b"twitch:", name.as_bytes()]),
+    }
 }
 
 #[cfg(test)]

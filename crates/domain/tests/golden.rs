@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use twzrd_domain::epoch::Epoch;
 use twzrd_domain::identity::{Name, Node, UserHash, Wallet, keccak256};
-use twzrd_domain::leaf;
+use twzrd_domain::leaf::{self, SubjectForm};
 use twzrd_domain::merkle::{MerkleTree, root_of};
 
 #[derive(Deserialize)]
@@ -172,14 +172,20 @@ fn claim_trees_and_proofs_are_met() {
 
 #[test]
 fn subjects_are_met() {
-    let mut met = 0;
-    for vector in formats().subjects {
-        if vector.prefix == "channel:" && vector.namespace.is_none() {
-            assert_eq!(Node(leaf::subject(&vector.channel)), vector.subject);
-            met += 1;
-        }
+    let subjects = formats().subjects;
+    assert_eq!(subjects.len(), 5);
+    for vector in subjects {
+        let form = match (vector.prefix.as_str(), vector.namespace.as_deref()) {
+            ("channel:", None) => SubjectForm::Channel,
+            ("channel:", Some(namespace)) => SubjectForm::Namespaced(namespace),
+            _ => SubjectForm::Twitch,
+        };
+        assert_eq!(
+            Node(leaf::subject_in(form, &vector.channel)),
+            vector.subject,
+            "{form:?}"
+        );
     }
-    assert_eq!(met, 3);
 }
 
 #[test]
