@@ -74,6 +74,10 @@ pub(crate) fn spawn(
         commands,
         events,
     };
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this task is the supervisor: its parent owns its end"
+    )]
     let task = tokio::spawn(async move {
         let run = AssertUnwindSafe(supervisor.run(inbox)).catch_unwind();
         reporter.note(run.await.unwrap_or_else(|payload| {
