@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         Err(Failure { code, error }) => {
             use std::io::Write;
             // Nothing is left to tell it to where standard error is closed.
-            let _ = writeln!(std::io::stderr(), "twzrd: {error:#}");
+            let _ = writeln!(std::io::stderr(), "twzrd: {error}");
             ExitCode::from(code as u8)
         }
     }

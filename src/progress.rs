@@ -81,9 +81,15 @@ impl Progress {
         }
     }
 
-    /// Says what is being done now.
-    pub fn say(&self, what: &'static str) {
+    /// The input is read, and the store has applied so many of the journal's records.
+    pub fn applied(&self, records: u64, of: u64) {
         if let Some(bar) = &self.shown().bar {
+            let applied = records.saturating_mul(100) / of.max(1);
+            let what = if applied < 100 {
+                format!("{applied}% applied")
+            } else {
+                "sealing".into()
+            };
             bar.set_message(what);
         }
     }

@@ -19,7 +19,7 @@ use twzrd_actors::epoch_sealer::SealWhen;
 use twzrd_actors::journal::JournalMsg;
 use twzrd_actors::step::Probe;
 use twzrd_domain::memory::MemoryParts;
-use twzrd_domain::ports::SealStore;
+use twzrd_domain::ports::{BatchStore, JournalFolder, SealStore};
 use twzrd_domain::record::{Append, Record, Seq};
 use twzrd_domain::weight::Arithmetic;
 
@@ -32,6 +32,8 @@ use crate::wiring::{DataFolder, How, Running};
 
 /// How long to go on offering what the journal refuses for now, before giving up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked how far the store has come.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How many appends are read ahead.
 const READ_AHEAD: usize = 2;
 /// How long the journal's memory is waited for.
@@ -130,8 +132,25 @@ impl Replay<'_> {
             last_seq = notes.last_seq;
             tell(&name, is_known, &notes);
         }
-        self.progress.say("sealing");
-        running.finish(any_lines).await
+        self.finish(running, any_lines).await
+    }
+
+    /// Waits until everything is applied, sealed and built, and shows how far the store has come.
+    async fn finish(&self, running: &Running, seal_open: bool) -> Result<(), Failure> {
+        let mut finished = std::pin::pin!(running.finish(seal_open));
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                finished = &mut finished => return finished,
+                _ = look.tick() => {
+                    let durable = running.folder.durable();
+                    // A store that is away is shown by whoever waits for it.
+                    if let Ok(offset) = BatchStore::offset(&running.store).await {
+                        self.progress.applied(offset, durable);
+                    }
+                }
+            }
+        }
     }
 
     /// Reads an input on a thread of its own, and offers what it gives to the gate.

@@ -62,7 +62,9 @@ impl<'a> MakeWriter<'a> for Terminal {
 /// # Errors
 /// Where the filter cannot be read.
 pub fn start(level: &str, terminal: &Terminal) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(level)?;
+    // What is laid over these two goes first: the spans of the actor framework and the steps of a
+    // migration say nothing that this program does not say itself.
+    let filter = EnvFilter::try_new(format!("ractor=warn,sea_orm_migration=warn,{level}"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(terminal.clone());

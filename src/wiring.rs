@@ -1,14 +1,18 @@
 //! The only place that names adapters and actors together.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use compact_str::CompactString;
 use twzrd_actors::epoch_sealer::{EpochSealerMsg, SealWhen};
 use twzrd_actors::step::Probe;
 use twzrd_actors::tree::{self, Parts, Refs};
 use twzrd_actors::tree_builder::TreeBuilderMsg;
-use twzrd_domain::ports::{JournalError, JournalFolder};
+use twzrd_domain::batch::Position;
+use twzrd_domain::ports::{Chunk, JournalError, JournalFolder, JournalWriter};
+use twzrd_domain::record::Seq;
 use twzrd_journal::{Config, Folder};
 use twzrd_store::Store;
 use twzrd_supervision::{ExitReason, Options, StartError, Tree};
@@ -140,11 +144,9 @@ impl Running {
             false => u64::MAX,
         };
         let folder = Arc::new(Folder::new(config));
-        // Opened once before the tree: what is wrong with the folder is told at once and by its
-        // own error, and not as a child that could not start.
-        drop(folder.open().await?);
+        let opened = OpenedFolder::open(Arc::clone(&folder)).await?;
         let parts = Parts {
-            folder: Arc::clone(&folder) as Arc<dyn JournalFolder>,
+            folder: Arc::new(opened),
             batches: Arc::new(store.clone()),
             seals: Arc::new(store.clone()),
             trees: Arc::new(store.clone()),
@@ -218,6 +220,52 @@ impl Running {
         for late in self.tree.stop().await.late {
             tracing::warn!(child = %late.path, outcome = ?late.outcome, "stopped late");
         }
+    }
+}
+
+/// A journal that is opened before the tree starts: what is wrong with its folder is told at once
+/// and by its own error, and not as a child that could not start. The first start of the journal
+/// actor takes the writer over; every later one opens the folder again.
+struct OpenedFolder {
+    folder: Arc<Folder>,
+    first: Mutex<Option<Box<dyn JournalWriter>>>,
+}
+
+impl OpenedFolder {
+    async fn open(folder: Arc<Folder>) -> Result<Self, JournalError> {
+        let first = Mutex::new(Some(folder.open().await?));
+        Ok(Self { folder, first })
+    }
+}
+
+#[async_trait]
+impl JournalFolder for OpenedFolder {
+    async fn open(&self) -> Result<Box<dyn JournalWriter>, JournalError> {
+        let first = self
+            .first
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match first {
+            Some(writer) => Ok(writer),
+            None => self.folder.open().await,
+        }
+    }
+
+    fn id(&self) -> Option<CompactString> {
+        self.folder.id()
+    }
+
+    fn durable(&self) -> Seq {
+        self.folder.durable()
+    }
+
+    async fn wait_durable(&self, seq: Seq) {
+        self.folder.wait_durable(seq).await;
+    }
+
+    async fn read(&self, from: Position, limit: usize) -> Result<Chunk, JournalError> {
+        self.folder.read(from, limit).await
     }
 }
 
