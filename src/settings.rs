@@ -4,6 +4,7 @@
 //! shipped `supervision.toml` itself, so that they are written down once.
 
 pub mod layers;
+mod lines;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;

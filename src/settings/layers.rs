@@ -11,6 +11,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Tag, Value};
 use figment::{Figment, Profile, Provider};
 
+use super::lines::{line_at, line_of};
 use super::{Settings, Written};
 
 /// The shipped settings: the defaults.
@@ -448,44 +449,4 @@ fn as_toml(value: &Value) -> String {
             .unwrap_or_default(),
         Value::Empty(..) => "\"\"".to_owned(),
     }
-}
-
-/// The line on which a key stands in a TOML text, or, where it does not, the nearest of the tables
-/// around it.
-fn line_of(text: &str, path: &[String]) -> Option<usize> {
-    let document = toml_edit::Document::parse(text).ok()?;
-    let mut item = document.as_item();
-    let mut span = None;
-    for key in path {
-        let found = match item {
-            toml_edit::Item::Table(table) => table.get_key_value(key).map(|(k, v)| (k.span(), v)),
-            toml_edit::Item::Value(toml_edit::Value::InlineTable(table)) => {
-                table.get_key_value(key).map(|(k, v)| (k.span(), v))
-            }
-            toml_edit::Item::ArrayOfTables(tables) => {
-                let table = key.parse().ok().and_then(|place: usize| tables.get(place));
-                span = table.and_then(toml_edit::Table::span).or(span);
-                let rest = path.iter().skip_while(|k| *k != key).skip(1).next();
-                let inner = rest.and_then(|k| table?.get_key_value(k));
-                return inner
-                    .and_then(|(k, _)| k.span())
-                    .or(span)
-                    .map(|span| line_at(text, span.start));
-            }
-            _ => None,
-        };
-        let Some((at, next)) = found else { break };
-        span = at.or(span);
-        item = next;
-    }
-    span.map(|span| line_at(text, span.start))
-}
-
-fn line_at(text: &str, byte: usize) -> usize {
-    text.as_bytes()
-        .iter()
-        .take(byte)
-        .filter(|&&b| b == b'\n')
-        .count()
-        + 1
 }

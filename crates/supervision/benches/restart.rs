@@ -3,6 +3,7 @@
 //! long it takes to start, show and stop many children.
 //!
 //! `cargo bench -p twzrd-supervision`
+#![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
 //! What a handle to a sibling promises.
+#![allow(clippy::disallowed_methods, reason = "a test owns its tasks")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! The first start of a tree, and all the ways in which it can fail.
+#![allow(clippy::disallowed_methods, reason = "a test owns its tasks")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! `which_children`: all that can be seen, at any time.
+#![allow(clippy::disallowed_methods, reason = "a test owns its tasks")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! Failures seen in another supervisor for ractor, which must not be ours.
+#![allow(clippy::disallowed_methods, reason = "a test owns its tasks")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! Restarts of one child: backoff, failed starts, cool-down, and what they leave alone.
+#![allow(clippy::disallowed_methods, reason = "a test owns its tasks")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! Ordered stop: deadlines, who was late, and everything that can happen meanwhile.
+#![allow(clippy::disallowed_methods, reason = "a test owns its tasks")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

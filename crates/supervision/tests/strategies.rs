@@ -1,4 +1,5 @@
 //! The strategies and restart classes, as OTP states them.
+#![allow(clippy::disallowed_methods, reason = "a test owns its tasks")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
