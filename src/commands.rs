@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use figment::value::Value;
 
 use crate::cli::{Cli, Command};
-use crate::exit::{Code, Failure, OrFail};
+use crate::exit::{Code, Failure, OrFail, fail};
 use crate::settings::Settings;
 use crate::settings::layers::{Flags, Layers};
 use crate::telemetry::{self, Terminal};
@@ -44,14 +44,17 @@ pub fn run(cli: Cli) -> Result<Code, Failure> {
         .enable_all()
         .build()
         .or_fail(Code::Software)?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         match cli.command {
             Command::Replay(args) => replay::run(&settings, args, &terminal).await,
             Command::Proof(args) => proof::prove(&settings, args).await,
             Command::Suppress(args) => suppress::run(&settings, args).await,
             Command::Check(_) | Command::Verify(_) => Ok(Code::Ok),
         }
-    })
+    });
+    // A thread that reads standard input may wait for ever, and nobody waits for it any more.
+    runtime.shutdown_background();
+    done
 }
 
 /// The data folder of a command: the one that was given, or the one of the settings.
@@ -59,11 +62,20 @@ fn data_folder(given: Option<PathBuf>, settings: &Settings) -> PathBuf {
     given.unwrap_or_else(|| settings.data_folder.clone())
 }
 
-/// Prints to standard output. That the reader has gone, as `head` does, is no failure.
+/// Prints to standard output.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.or_fail(Code::Io),
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    printed.or_else(|error| cannot_print(&error))
+}
+
+/// That the reader of standard output has gone, as `head` does, is no failure.
+fn cannot_print(error: &io::Error) -> Result<(), Failure> {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Ok(());
     }
+    Err(fail(
+        Code::Io,
+        format_args!("standard output cannot be written: {error}"),
+    ))
 }

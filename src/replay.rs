@@ -92,21 +92,23 @@ impl Replay<'_> {
         };
         self.progress.finish();
         running.stop().await;
+        if replayed.is_err() {
+            running.store.close().await?;
+        }
         replayed.map(|()| running)
     }
 
     async fn all(&self, running: &Running, inputs: Vec<Input>) -> Result<(), Failure> {
         let (mut any_lines, mut last_seq) = (false, None);
-        for mut input in inputs {
+        for input in inputs {
             let memory = memory(running).await?;
-            if memory
-                .sources
-                .iter()
-                .any(|known| known.source.starts_with(SOURCE_PREFIX))
-            {
-                input.make_rereadable(&self.data.journal())?;
+            let spool = self.data.journal();
+            let (input, lineage, reading) = open(input, memory.clone(), spool).await?;
+            if reading.is_empty {
+                // It decides nothing: not the kind of the input, and so not what is sealed.
+                warn!(input = input.name, "holds no line");
+                continue;
             }
-            let (input, lineage, reading) = open(input, memory.clone()).await?;
             let (is_known, name) = (lineage.source.is_some(), input.name.clone());
             let notes = match reading.kind {
                 Kind::Lines => {
@@ -238,8 +240,19 @@ impl Replay<'_> {
 
 type HandOn = Box<dyn FnMut(Append) -> bool + Send>;
 
-async fn open(input: Input, memory: MemoryParts) -> Result<(Input, Lineage, Reading), Failure> {
+async fn open(
+    mut input: Input,
+    memory: MemoryParts,
+    spool: PathBuf,
+) -> Result<(Input, Lineage, Reading), Failure> {
     tokio::task::spawn_blocking(move || {
+        if memory
+            .sources
+            .iter()
+            .any(|known| known.source.starts_with(SOURCE_PREFIX))
+        {
+            input.make_rereadable(&spool)?;
+        }
         let lineage = find_lineage(&input, &memory.sources)?;
         let mut reading = input.read()?;
         skip(&mut reading.bytes, lineage.upto).map_err(|error| input.broken(&error, 0))?;

@@ -33,20 +33,23 @@ impl Terminal {
 }
 
 impl Write for Terminal {
+    /// Never fails: that nobody reads the log must not end the work that it tells of.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let bar = self
             .bar
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        match bar {
+        let written = match bar {
             Some(bar) => bar.suspend(|| io::stderr().write(bytes)),
             None => io::stderr().write(bytes),
-        }
+        };
+        Ok(written.unwrap_or(bytes.len()))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        let _ = io::stderr().flush();
+        Ok(())
     }
 }
 

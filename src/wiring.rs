@@ -37,17 +37,7 @@ impl DataFolder {
     /// # Errors
     /// Where it cannot be made, or is no folder.
     pub fn create(path: &Path) -> Result<Self, Failure> {
-        use std::os::unix::fs::DirBuilderExt;
-        let made = std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path);
-        made.map_err(|error| {
-            fail(
-                Code::CannotCreate,
-                format_args!("the data folder {} cannot be made: {error}", path.display()),
-            )
-        })?;
+        make_private(path)?;
         Self::existing(path)
     }
 
@@ -108,6 +98,21 @@ impl DataFolder {
     }
 }
 
+/// Makes a folder where it is not there, for its owner only.
+fn make_private(path: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
+    made.map_err(|error| {
+        fail(
+            Code::CannotCreate,
+            format_args!("the data folder {} cannot be made: {error}", path.display()),
+        )
+    })
+}
+
 /// The running tree, the children, and what they run on.
 pub struct Running {
     /// The tree.
@@ -136,7 +141,6 @@ impl Running {
     /// # Errors
     /// Where the store is away, another process holds the folder, or a child cannot start.
     pub async fn start(data: &DataFolder, settings: &Settings, how: How) -> Result<Self, Failure> {
-        let store = data.open_store(settings).await?;
         let mut config = Config::new(data.journal(), Arc::new(SystemClock));
         config.segment_bytes = settings.journal.segment_bytes;
         config.segment_age_ms = match how.segments_age {
@@ -144,7 +148,10 @@ impl Running {
             false => u64::MAX,
         };
         let folder = Arc::new(Folder::new(config));
+        // The lock first: whoever comes second must not touch the database.
+        make_private(&data.journal())?;
         let opened = OpenedFolder::open(Arc::clone(&folder)).await?;
+        let store = data.open_store(settings).await?;
         let parts = Parts {
             folder: Arc::new(opened),
             batches: Arc::new(store.clone()),

@@ -84,7 +84,10 @@ fn kills_change_nothing(database_url: impl Fn() -> Option<String>) {
         killed += 1;
         grown += u32::from(journal_bytes(&data) > before && was_running);
     }
-    assert!(grown >= 2, "only {grown} of {killed} killed runs had added to the journal");
+    assert!(
+        grown >= 2,
+        "only {grown} of {killed} killed runs had added to the journal"
+    );
     assert_eq!(
         output(replay(&lines, &data, url.as_deref())),
         undisturbed,

@@ -4,6 +4,7 @@ use std::io::{self, BufWriter};
 
 use twzrd_actors::step::no_probe;
 
+use super::cannot_print;
 use crate::cli;
 use crate::exit::{Code, Failure};
 use crate::progress::Progress;
@@ -53,17 +54,16 @@ pub(super) async fn run(
         )
         .await
     };
+    running.store.close().await?;
     match printed {
-        // The reader has gone, as `head` does.
-        Err(failure) if is_broken_pipe(&failure) => {
+        Ok(()) => Ok(Code::Ok),
+        Err(failure) => {
+            // What is left in the buffer has nowhere to go.
             drop(out.into_parts());
-            Ok(Code::Ok)
+            match failure.error.downcast_ref::<io::Error>() {
+                Some(error) => cannot_print(error).map(|()| Code::Ok),
+                None => Err(failure),
+            }
         }
-        other => other.map(|()| Code::Ok),
     }
-}
-
-fn is_broken_pipe(failure: &Failure) -> bool {
-    let io = failure.error.downcast_ref::<io::Error>();
-    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -61,6 +61,8 @@ async fn change(settings: &Settings, args: SuppressOne, suppress: bool) -> Resul
     };
     let done = done.await;
     running.stop().await;
+    // The last connection takes the database's log with it, and what was removed is in it no more.
+    running.store.close().await?;
     let seq = done?;
     let what = if suppress {
         "out: gone from every epoch that is not sealed"

@@ -47,6 +47,8 @@ enum Place {
 pub struct Reading {
     /// What it holds.
     pub kind: Kind,
+    /// True where it has not a single byte.
+    pub is_empty: bool,
     /// Its bytes after decompression.
     pub bytes: Box<dyn BufRead + Send>,
     /// How many bytes have been read before decompression.
@@ -180,7 +182,12 @@ impl Input {
         } else {
             Kind::Lines
         };
-        Ok(Reading { kind, bytes, raw })
+        Ok(Reading {
+            kind,
+            is_empty: begin.is_empty(),
+            bytes,
+            raw,
+        })
     }
 
     /// The failure of an input that broke off.

@@ -54,6 +54,7 @@ pub(super) fn read_lines(
         upto: lineage.upto,
         source: lineage.source.unwrap_or_default(),
         hasher: lineage.hasher,
+        whole: None,
         rules,
         builder: IntakeBuilder::new(rules.length, rules.keep_text),
         partial: Vec::new(),
@@ -67,7 +68,9 @@ pub(super) fn read_lines(
             Ok(block) => block,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                // Whole lines that came before the break are good.
+                // Whole lines that came before the break are good; what there is of the next one
+                // is read again with the rest of it.
+                lines.go_back_to_whole_lines();
                 lines.flush();
                 return Err(input.broken(&error, lines.upto));
             }
@@ -89,6 +92,8 @@ struct Lines<F> {
     upto: u64,
     source: String,
     hasher: blake3::Hasher,
+    /// Where the line begins that goes on in the next block, and the hash up to there.
+    whole: Option<(u64, blake3::Hasher)>,
     rules: LineRules,
     builder: IntakeBuilder,
     /// The beginning of a line that goes on in the next block.
@@ -106,6 +111,7 @@ impl<F: FnMut(Append) -> bool> Lines<F> {
         let (mut begin, mut hashed) = (0, 0);
         for end in memchr::memchr_iter(b'\n', block) {
             self.line(&block[begin..end]);
+            self.whole = None;
             begin = end + 1;
             if self.builder.lines() >= LINES_PER_APPEND {
                 self.pass(&block[hashed..begin]);
@@ -115,9 +121,23 @@ impl<F: FnMut(Append) -> bool> Lines<F> {
                 }
             }
         }
-        self.begin_line(&block[begin..]);
-        self.pass(&block[hashed..]);
+        self.pass(&block[hashed..begin]);
+        if begin < block.len() {
+            self.whole
+                .get_or_insert_with(|| (self.upto, self.hasher.clone()));
+            self.begin_line(&block[begin..]);
+            self.pass(&block[begin..]);
+        }
         true
+    }
+
+    /// Forgets the line that has begun.
+    fn go_back_to_whole_lines(&mut self) {
+        if let Some((upto, hasher)) = self.whole.take() {
+            (self.upto, self.hasher) = (upto, hasher);
+            self.partial.clear();
+            self.is_oversized = false;
+        }
     }
 
     fn pass(&mut self, bytes: &[u8]) {

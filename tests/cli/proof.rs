@@ -38,7 +38,7 @@ const VALID: &str = "\
 valid: bob took part in tea in epoch 1760000400, as 2 of 3
 participation root d64ef9027bd2c52982e12bfa04d8d0bdc436c7752b3385cbc42af22d4d1ffe39
 claim root         ecfdad7feab2b2f7ffa0b75a0ae34d3555407297a5fcdd6b7cdf2fc4d8c21e3a
-Compare the roots with those that were published.
+Compare roots and number of participants with those that were published.
 ";
 
 fn sealed() -> Place {

@@ -6,6 +6,7 @@
 //!
 //! `cargo bench -p twzrd-domain --bench trees` prints a table; without `--bench` each row runs once
 //! over a small tree, to see that it does run.
+#![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 #![allow(clippy::print_stdout, clippy::expect_used, clippy::cast_precision_loss)]
 
 use std::hash::Hasher;

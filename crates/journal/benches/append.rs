@@ -3,6 +3,7 @@
 //! The baseline writes the very bytes that the journal wrote and syncs as often, in one thread
 //! without queue, memory or answers: what is missing to it is what the journal costs.
 //! `BENCH_FOLDER` names the disk; the folder for temporary files is the default.
+#![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss)]
 
 use std::hint::black_box;

@@ -158,13 +158,16 @@ impl Store {
             .clone()
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            // 64 MiB of pages; and the log is cut back to as much after a large transaction.
-            .pragma("cache_size", "-65536")
+            // 256 MiB of pages: participations are spread over all channels of an hour.
+            .pragma("cache_size", "-262144")
+            // The log is cut back to 64 MiB after a large transaction.
             .pragma("journal_size_limit", "67108864")
             // A page that many commits touch is copied out of the log once for all of them.
             .pragma("wal_autocheckpoint", "16384")
             // A statement of many rows keeps what it would need to be undone: not in a file.
-            .pragma("temp_store", "MEMORY");
+            .pragma("temp_store", "MEMORY")
+            // What an opt-out removes is overwritten, and not left in a page that is free.
+            .pragma("secure_delete", "ON");
         let reading = options
             .pragma("query_only", "ON")
             .pragma("cache_size", "-16384");

@@ -10,12 +10,14 @@ pub mod entity;
 mod batch;
 mod control;
 mod error;
+mod participants;
 mod quarantine;
 mod report;
 mod rows;
 mod seal;
 mod sealed;
 mod sql;
+mod sums;
 mod suppression;
 mod tree;
 

@@ -2,6 +2,7 @@
 //!
 //! `cargo bench -p twzrd-twitch --bench lines` prints a table; without `--bench` each row runs once
 //! over a few lines, to see that it does run.
+#![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
 use std::hint::black_box;

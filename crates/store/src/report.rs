@@ -1,0 +1,196 @@
+//! What reports read: sealed epochs with their coverage, the ledger, and the material of proofs.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use sea_orm::QueryResult;
+use twzrd_domain::epoch::{Epoch, EpochLength, UnixMs};
+use twzrd_domain::identity::Channel;
+use twzrd_domain::ledger::Counts;
+use twzrd_domain::ports::{ReportStore, SealedEpoch, StoreError};
+use twzrd_domain::proof::ProofMaterial;
+
+use crate::batch::{arithmetic, epoch};
+use crate::connect::Store;
+use crate::sealed::node;
+use crate::sql::Type::Text;
+use crate::sql::{NAME, among, column, int, list, parsed, query, unsigned};
+
+/// Stretches of time, from and until in Unix milliseconds, ordered by their begin.
+type Stretches = Vec<(UnixMs, UnixMs)>;
+
+#[async_trait]
+impl ReportStore for Store {
+    async fn sealed_after(
+        &self,
+        after: Option<(Epoch, Channel)>,
+        limit: u64,
+    ) -> Result<Vec<SealedEpoch>, StoreError> {
+        const DOING: &str = "reading sealed epochs";
+        let sql = "SELECT s.epoch, s.channel, s.participants, s.root, r.root \
+            FROM sealed_epochs s \
+            LEFT JOIN roots r ON r.epoch = s.epoch AND r.channel = s.channel \
+            WHERE (s.epoch, s.channel) > ($1, $2) ORDER BY s.epoch, s.channel LIMIT $3";
+        let (epoch, channel) = match &after {
+            Some((epoch, channel)) => (int(epoch.0, "sealed_epochs.epoch")?, channel.as_str()),
+            None => (-1, ""),
+        };
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let values = [epoch.into(), channel.into(), limit.into()];
+        let rows = query(self.reader(), sql, values, DOING).await?;
+        let mut sealed: Vec<SealedEpoch> = rows.iter().map(row_of).collect::<Result<_, _>>()?;
+        self.add_gaps(&mut sealed).await?;
+        Ok(sealed)
+    }
+
+    async fn ledger(&self) -> Result<Counts, StoreError> {
+        const DOING: &str = "adding up the ledger";
+        let columns = [
+            "received",
+            "counted",
+            "suppressed",
+            "mirrored",
+            "duplicate",
+            "late",
+            "anonymous",
+            "invalid",
+            "other",
+        ];
+        let sums = columns.map(|name| format!("CAST(COALESCE(sum({name}), 0) AS bigint)"));
+        let sql = format!("SELECT {} FROM ingest_ledger", sums.join(", "));
+        let rows = query(self.reader(), sql, [], DOING).await?;
+        let Some(row) = rows.first() else {
+            return Ok(Counts::default());
+        };
+        let sum = |at| unsigned(column(row, at, DOING)?, "a count of ingest_ledger");
+        Ok(Counts {
+            received: sum(0)?,
+            counted: sum(1)?,
+            suppressed: sum(2)?,
+            mirrored: sum(3)?,
+            duplicate: sum(4)?,
+            late: sum(5)?,
+            anonymous: sum(6)?,
+            invalid: sum(7)?,
+            other: sum(8)?,
+        })
+    }
+
+    async fn proof_material(
+        &self,
+        epoch: Epoch,
+        channel: &Channel,
+    ) -> Result<Option<ProofMaterial>, StoreError> {
+        const DOING: &str = "reading what a proof is made of";
+        let sql = "SELECT s.participants, s.root, r.root FROM sealed_epochs s \
+            JOIN roots r ON r.epoch = s.epoch AND r.channel = s.channel \
+            WHERE s.epoch = $1 AND s.channel = $2 AND s.root IS NOT NULL";
+        let stored = int(epoch.0, "sealed_epochs.epoch")?;
+        let values = [stored.into(), channel.as_str().into()];
+        let rows = query(self.reader(), sql, values, DOING).await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let participants = unsigned(column(row, 0, DOING)?, "sealed_epochs.participants")?;
+        let participation_root: String = column(row, 1, DOING)?;
+        let claim_root: String = column(row, 2, DOING)?;
+        Ok(Some(ProofMaterial {
+            epoch,
+            channel: channel.clone(),
+            participants: self
+                .read_frozen(epoch, channel, participants, DOING)
+                .await?,
+            participation_root: node(&participation_root, "sealed_epochs.root")?,
+            claim_root: node(&claim_root, "roots.root")?,
+        }))
+    }
+}
+
+impl Store {
+    /// Adds to each sealed epoch how long its channel was not heard in it.
+    async fn add_gaps(&self, sealed: &mut [SealedEpoch]) -> Result<(), StoreError> {
+        const DOING: &str = "reading gaps";
+        let (Some(first), Some(last)) = (sealed.first(), sealed.last()) else {
+            return Ok(());
+        };
+        let db = self.reader();
+        let length = arithmetic(db, DOING)
+            .await?
+            .unwrap_or_default()
+            .epoch_seconds;
+        let begin = int(first.epoch.0.saturating_mul(1000), "coverage_gap.until_ms")?;
+        let end = int(length.end_of(last.epoch), "coverage_gap.from_ms")?;
+        let backend = self.backend();
+        let sql = format!(
+            "SELECT channel, from_ms, until_ms FROM coverage_gap \
+             WHERE {} AND from_ms < $2 AND until_ms > $3 ORDER BY channel, from_ms",
+            among(backend, "channel", 1)
+        );
+        let channels = sealed.iter().map(|one| one.channel.as_str());
+        let values = [list(backend, Text, channels), end.into(), begin.into()];
+        let mut gaps: HashMap<String, Stretches> = HashMap::new();
+        for row in query(db, sql, values, DOING).await? {
+            let from = unsigned(column(&row, 1, DOING)?, "coverage_gap.from_ms")?;
+            let until = unsigned(column(&row, 2, DOING)?, "coverage_gap.until_ms")?;
+            let channel = column(&row, 0, DOING)?;
+            gaps.entry(channel).or_default().push((from, until));
+        }
+        for one in sealed {
+            if let Some(gaps) = gaps.get(one.channel.as_str()) {
+                one.gap_ms = missing(gaps, one.epoch, length);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn row_of(row: &QueryResult) -> Result<SealedEpoch, StoreError> {
+    const DOING: &str = "reading sealed epochs";
+    let channel: String = column(row, 1, DOING)?;
+    let participation: Option<String> = column(row, 3, DOING)?;
+    let participation = participation.map(|root| node(&root, "sealed_epochs.root"));
+    let claim: Option<String> = column(row, 4, DOING)?;
+    let claim = claim.map(|root| node(&root, "roots.root"));
+    Ok(SealedEpoch {
+        epoch: epoch(column(row, 0, DOING)?)?,
+        channel: parsed(&channel, "sealed_epochs.channel", NAME)?,
+        participants: unsigned(column(row, 2, DOING)?, "sealed_epochs.participants")?,
+        participation_root: participation.transpose()?,
+        claim_root: claim.transpose()?,
+        gap_ms: 0,
+    })
+}
+
+/// How much of an epoch these stretches cover. What two of them share counts once.
+fn missing(gaps: &[(UnixMs, UnixMs)], epoch: Epoch, length: EpochLength) -> UnixMs {
+    let (begin, end) = (epoch.0.saturating_mul(1000), length.end_of(epoch));
+    let mut covered_to = begin;
+    let mut missing = 0;
+    for &(from, until) in gaps {
+        let from = from.clamp(covered_to, end.max(covered_to));
+        let until = until.min(end);
+        missing += until.saturating_sub(from);
+        covered_to = covered_to.max(until);
+    }
+    missing
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_cut_at_the_epoch_and_what_they_share_counts_once() {
+        let minute = EpochLength::new(60).unwrap();
+        let gaps = |gaps: &[(UnixMs, UnixMs)]| missing(gaps, Epoch(60), minute);
+        assert_eq!(gaps(&[]), 0);
+        assert_eq!(gaps(&[(0, 59_999)]), 0);
+        assert_eq!(gaps(&[(0, 61_000)]), 1000);
+        assert_eq!(gaps(&[(119_000, 500_000)]), 1000);
+        assert_eq!(gaps(&[(120_000, 130_000)]), 0);
+        assert_eq!(gaps(&[(0, 999_999)]), 60_000);
+        let overlapping = [(61_000, 70_000), (62_000, 65_000), (69_000, 71_000)];
+        assert_eq!(gaps(&overlapping), 10_000);
+    }
+}
