@@ -6,6 +6,11 @@
 //! channel with a million participants, and 10,000 channels with ten each.
 //!
 //! `cargo bench -p twzrd-store -- [commit] [seal]`; `BENCH_FOLDER` names the disk for SQLite.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures for people, and picks within small bounds"
+)]
 #![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 #![allow(
     clippy::unwrap_used,

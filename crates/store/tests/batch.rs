@@ -155,12 +155,9 @@ async fn a_commit_that_is_dropped_leaves_nothing_or_all(world: World) {
             }
         }
         // Waits for the connection, and so for whatever the dropped commit still had under way.
-        let offset = loop {
-            let known = world.store.commit(&next).await.unwrap();
-            let offset = BatchStore::offset(&world.store).await.unwrap();
-            assert!(matches!(known, Committed::Known | Committed::Written));
-            break offset;
-        };
+        let known = world.store.commit(&next).await.unwrap();
+        assert!(matches!(known, Committed::Known | Committed::Written));
+        let offset = BatchStore::offset(&world.store).await.unwrap();
         assert_eq!(offset, next.to.seq);
         let ledger = world.store.ledger().await.unwrap();
         assert_eq!(ledger.counted, 7 * offset, "after {polls} polls");
