@@ -133,7 +133,7 @@ impl Fold {
             &mut self.draft,
             Draft::from(self.position.seq, self.arithmetic.epoch_seconds),
         );
-        let mut batch = draft.into_batch(&mut self.written);
+        let mut batch = rows::batch_of(draft, &mut self.written);
         if batch
             .controls
             .iter()

@@ -286,6 +286,9 @@ async fn seal(database: &str, store: &Store) {
             frozen.unwrap()
         });
         let frozen: Vec<_> = frozen.collect();
+        // Two minutes of presence each, however the channel was read in pieces.
+        let people = frozen.iter().flat_map(|channel| &channel.participants);
+        assert!(people.clone().all(|person| person.weight.0 == 200));
         let begin = Instant::now();
         store.freeze(&frozen).await.unwrap();
         store.finish_freeze(epoch, 1).await.unwrap();

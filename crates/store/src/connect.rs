@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::sqlx::ConnectOptions;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
+use sea_orm::sqlx::{ConnectOptions, Connection};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
     SqliteTransactionMode, SqlxError, TransactionOptions, TransactionTrait,
@@ -228,13 +228,19 @@ impl Store {
                 // For sorting and adding up the signals of a large channel.
                 ("work_mem", "64MB".to_owned()),
             ]);
+        const DOING: &str = "connecting to Postgres";
+        // A pool goes on trying and then says only that its time is over; one connection says why.
+        let first = tokio::time::timeout(timeouts.connection, options.connect()).await;
+        let first = first.unwrap_or(Err(SqlxError::PoolTimedOut));
+        let first = first.map_err(from_driver).doing(DOING)?;
+        first.close().await.map_err(from_driver).doing(DOING)?;
         let pool = PgPoolOptions::new()
             .max_connections(max_connections.max(1))
             .acquire_timeout(timeouts.connection)
             .connect_with(options)
             .await
             .map_err(from_driver)
-            .doing("connecting to Postgres")?;
+            .doing(DOING)?;
         let pool = DatabaseConnection::from(pool);
         migrate(&pool).await?;
         Ok(Self::new(pool.clone(), pool, groups))

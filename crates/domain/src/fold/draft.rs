@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Written;
-use super::rows::Rows;
-use crate::batch::{AliasRow, Batch, Change, Control, NameRow};
+use crate::batch::{Change, Control};
 use crate::epoch::{Epoch, EpochLength, Minute};
 use crate::event::{Action, Event};
 use crate::identity::{Channel, Login, UserHash};
@@ -152,60 +150,6 @@ impl Draft {
             Action::Gift { count } => sums.gifts += u64::from(count),
             Action::Raid { .. } | Action::Notice => {}
         }
-    }
-
-    pub(super) fn into_batch(self, written: &mut Written) -> Batch {
-        // Channels by rank: rows are sorted by small numbers, and come out in the order of names.
-        let mut by_name: Vec<usize> = (0..self.channels.len()).collect();
-        by_name.sort_by(|&a, &b| self.channels[a].cmp(&self.channels[b]));
-        let mut rank = vec![0usize; by_name.len()];
-        for (place, &number) in by_name.iter().enumerate() {
-            rank[number] = place;
-        }
-        let rows = Rows { draft: &self, rank };
-        Batch {
-            from: self.from,
-            participants: rows.participants(written),
-            signals: rows.signals(),
-            minutes: rows.minutes(),
-            ledger: rows.ledger(),
-            names: Vec::new(),
-            aliases: Vec::new(),
-            ..Batch::default()
-        }
-        .with_people(&self.users, written)
-        .with_controls(self.controls)
-    }
-}
-
-impl Batch {
-    pub(super) fn with_people(mut self, users: &[Person], written: &mut Written) -> Self {
-        for person in users {
-            let Some(heard) = person.heard else { continue };
-            if written.knows_user(person.hash, person.alias.is_some()) {
-                continue;
-            }
-            self.names.push(NameRow {
-                user: person.hash,
-                login: person.login.clone(),
-                first_seen: heard,
-            });
-            if let Some((by_id, first_seen)) = person.alias {
-                self.aliases.push(AliasRow {
-                    user: person.hash,
-                    by_id,
-                    first_seen,
-                });
-            }
-        }
-        self.names.sort_unstable_by_key(|row| row.user);
-        self.aliases.sort_unstable_by_key(|row| row.user);
-        self
-    }
-
-    pub(super) fn with_controls(mut self, controls: Vec<Control>) -> Self {
-        self.controls = controls;
-        self
     }
 }
 

@@ -1,30 +1,84 @@
-//! The rows of a draft, sorted by their keys.
+//! From a draft to a batch: its rows, sorted by their keys.
 
 use super::Written;
 use super::draft::Draft;
-use crate::batch::{LedgerRow, MinuteRow, ParticipantRow, SignalRow};
+use crate::batch::{AliasRow, Batch, LedgerRow, MinuteRow, NameRow, ParticipantRow, SignalRow};
 use crate::identity::{Channel, UserHash};
 
-/// The sorted rows of a draft.
-pub(super) struct Rows<'a> {
-    pub(super) draft: &'a Draft,
-    pub(super) rank: Vec<usize>,
+/// The batch of a draft. Rows that the store has already are left out.
+pub(super) fn batch_of(mut draft: Draft, written: &mut Written) -> Batch {
+    let controls = std::mem::take(&mut draft.controls);
+    let rows = Rows::of(&draft);
+    let (names, aliases) = rows.people(written);
+    Batch {
+        from: draft.from,
+        participants: rows.participants(written),
+        signals: rows.signals(),
+        minutes: rows.minutes(),
+        ledger: rows.ledger(),
+        names,
+        aliases,
+        controls,
+        ..Batch::default()
+    }
 }
 
-impl Rows<'_> {
-    pub(super) fn channel(&self, number: u32) -> Channel {
+/// The sorted rows of a draft.
+struct Rows<'a> {
+    draft: &'a Draft,
+    rank: Vec<usize>,
+}
+
+impl<'a> Rows<'a> {
+    /// Channels by rank: rows are sorted by small numbers, and come out in the order of names.
+    fn of(draft: &'a Draft) -> Self {
+        let mut by_name: Vec<usize> = (0..draft.channels.len()).collect();
+        by_name.sort_by(|&a, &b| draft.channels[a].cmp(&draft.channels[b]));
+        let mut rank = vec![0usize; by_name.len()];
+        for (place, &number) in by_name.iter().enumerate() {
+            rank[number] = place;
+        }
+        Self { draft, rank }
+    }
+
+    /// Names and aliases.
+    fn people(&self, written: &mut Written) -> (Vec<NameRow>, Vec<AliasRow>) {
+        let (mut names, mut aliases) = (Vec::new(), Vec::new());
+        for person in &self.draft.users {
+            let Some(heard) = person.heard else { continue };
+            if written.knows_user(person.hash, person.alias.is_some()) {
+                continue;
+            }
+            let (user, login) = (person.hash, person.login.clone());
+            names.push(NameRow {
+                user,
+                login,
+                first_seen: heard,
+            });
+            aliases.extend(person.alias.map(|(by_id, first_seen)| AliasRow {
+                user,
+                by_id,
+                first_seen,
+            }));
+        }
+        names.sort_unstable_by_key(|row| row.user);
+        aliases.sort_unstable_by_key(|row| row.user);
+        (names, aliases)
+    }
+
+    fn channel(&self, number: u32) -> Channel {
         self.draft.channels[number as usize].clone()
     }
 
-    pub(super) fn rank(&self, number: u32) -> usize {
+    fn rank(&self, number: u32) -> usize {
         self.rank[number as usize]
     }
 
-    pub(super) fn hash(&self, number: u32) -> UserHash {
+    fn hash(&self, number: u32) -> UserHash {
         self.draft.users[number as usize].hash
     }
 
-    pub(super) fn participants(&self, written: &mut Written) -> Vec<ParticipantRow> {
+    fn participants(&self, written: &mut Written) -> Vec<ParticipantRow> {
         let mut keys: Vec<_> = self
             .draft
             .participants
@@ -46,7 +100,7 @@ impl Rows<'_> {
             .collect()
     }
 
-    pub(super) fn signals(&self) -> Vec<SignalRow> {
+    fn signals(&self) -> Vec<SignalRow> {
         let mut keys: Vec<_> = self
             .draft
             .signals
@@ -74,7 +128,7 @@ impl Rows<'_> {
             .collect()
     }
 
-    pub(super) fn minutes(&self) -> Vec<MinuteRow> {
+    fn minutes(&self) -> Vec<MinuteRow> {
         let mut keys: Vec<_> = self
             .draft
             .minutes
@@ -95,7 +149,7 @@ impl Rows<'_> {
             .collect()
     }
 
-    pub(super) fn ledger(&self) -> Vec<LedgerRow> {
+    fn ledger(&self) -> Vec<LedgerRow> {
         let mut keys: Vec<_> = self
             .draft
             .ledger
