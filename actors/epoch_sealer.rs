@@ -7,6 +7,7 @@
 //! is appended only when the store has applied all that the journal held, its own earlier seals
 //! among that, so none is appended twice. Restart: permanent.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,10 +93,20 @@ pub struct State {
     args: EpochSealerArgs,
     asked: Vec<RpcReplyPort<()>>,
     seal_open: bool,
-    /// The epoch that is being frozen: how many channels and participants so far.
-    frozen: (Epoch, usize, usize),
+    freezing: Freezing,
     look_is_due: bool,
     weather: Weather,
+}
+
+/// The epoch that is being frozen. What is left of it is asked of the store once, and once more
+/// before it is called done: to count the participants of a large epoch takes a while.
+#[derive(Default)]
+struct Freezing {
+    epoch: Epoch,
+    /// Channels that are not frozen, each with the number of its participants.
+    left: VecDeque<(Channel, u64)>,
+    channels: usize,
+    participants: usize,
 }
 
 /// Why the sealer cannot go on for now, or at all.
@@ -134,12 +145,11 @@ impl Actor for EpochSealer {
         args: EpochSealerArgs,
     ) -> Result<State, ActorProcessingErr> {
         myself.cast(EpochSealerMsg::LookDue)?;
-        let frozen = (Epoch::NONE, 0, 0);
         Ok(State {
             args,
             asked: Vec::new(),
             seal_open: false,
-            frozen,
+            freezing: Freezing::default(),
             look_is_due: true,
             weather: Weather::default(),
         })
@@ -277,22 +287,22 @@ impl State {
     }
 
     async fn freeze_some(&mut self, epoch: Epoch, at: UnixMs) -> Result<Looked, Trouble> {
-        if self.frozen.0 != epoch {
-            self.frozen = (epoch, 0, 0);
+        if self.freezing.epoch != epoch {
+            self.freezing = Freezing {
+                epoch,
+                ..Freezing::default()
+            };
         }
-        let waiting = self.args.store.channels_to_freeze(epoch).await?;
-        if waiting.is_empty() {
-            self.args.store.finish_freeze(epoch, at).await?;
-            let (_, channels, participants) = self.frozen;
-            info!(%epoch, channels, participants, "epoch sealed");
-            self.args.probe.reached(Step::SEALER_FINISHED);
-            // The tree builder also looks by itself when it starts; the hint makes it look sooner.
-            let _ = self.args.trees.cast(TreeBuilderMsg::LookDue);
-            return Ok(Looked::Worked);
+        if self.freezing.left.is_empty() {
+            self.freezing.left = self.args.store.channels_to_freeze(epoch).await?.into();
         }
-        let channels = some_channels(waiting);
+        if self.freezing.left.is_empty() {
+            return self.finish_freeze(epoch, at).await;
+        }
+        let channels = some_channels(&self.freezing.left);
         let people = self.args.store.participants(epoch, &channels).await?;
         let arithmetic = self.arithmetic().await?;
+        let taken = channels.len();
         // Weighing and hashing a million people takes a second of a core.
         let frozen = tokio::task::spawn_blocking(move || {
             let each = channels.iter().zip(people);
@@ -304,8 +314,9 @@ impl State {
         .await??;
         self.args.probe.reached(Step::SEALER_BEFORE_FREEZE);
         self.args.store.freeze(&frozen).await?;
-        self.frozen.1 += frozen.len();
-        self.frozen.2 += frozen
+        self.freezing.left.drain(..taken);
+        self.freezing.channels += frozen.len();
+        self.freezing.participants += frozen
             .iter()
             .map(|channel| channel.participants.len())
             .sum::<usize>();
@@ -313,19 +324,32 @@ impl State {
         let _ = self.args.trees.cast(TreeBuilderMsg::LookDue);
         Ok(Looked::Worked)
     }
+
+    async fn finish_freeze(&mut self, epoch: Epoch, at: UnixMs) -> Result<Looked, Trouble> {
+        self.args.store.finish_freeze(epoch, at).await?;
+        let Freezing {
+            channels,
+            participants,
+            ..
+        } = std::mem::take(&mut self.freezing);
+        info!(%epoch, channels, participants, "epoch sealed");
+        self.args.probe.reached(Step::SEALER_FINISHED);
+        // The tree builder also looks by itself when it starts; the hint makes it look sooner.
+        let _ = self.args.trees.cast(TreeBuilderMsg::LookDue);
+        Ok(Looked::Worked)
+    }
 }
 
 /// As many channels as one transaction takes.
-fn some_channels(waiting: Vec<(Channel, u64)>) -> Vec<Channel> {
+fn some_channels(left: &VecDeque<(Channel, u64)>) -> Vec<Channel> {
     let mut people = 0;
-    waiting
-        .into_iter()
+    left.iter()
         .take(FREEZE_CHANNELS)
-        .take_while(|&(_, participants)| {
+        .take_while(|(_, participants)| {
             let fits = people == 0 || people + participants <= FREEZE_PARTICIPANTS;
             people += participants;
             fits
         })
-        .map(|(channel, _)| channel)
+        .map(|(channel, _)| channel.clone())
         .collect()
 }

@@ -158,8 +158,8 @@ impl Store {
             .clone()
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            // 256 MiB of pages: participations are spread over all channels of an hour.
-            .pragma("cache_size", "-262144")
+            // 64 MiB of pages.
+            .pragma("cache_size", "-65536")
             // The log is cut back to 64 MiB after a large transaction.
             .pragma("journal_size_limit", "67108864")
             // A page that many commits touch is copied out of the log once for all of them.
