@@ -24,6 +24,7 @@ pub(super) async fn run(
     let inputs = args
         .files
         .iter()
+        .filter(|name| !is_unfinished(name))
         .map(|name| Input::named(name))
         .collect::<Result<Vec<_>, _>>()?;
     let mut settings = settings.clone();
@@ -66,4 +67,14 @@ pub(super) async fn run(
             }
         }
     }
+}
+
+/// What a journal had not finished when its process ended: the segment itself is there too. A
+/// pattern such as `journal/*.ndjson*` names both.
+fn is_unfinished(name: &str) -> bool {
+    let unfinished = name.ends_with(".ndjson.zst.tmp");
+    if unfinished {
+        tracing::warn!(input = name, "is a copy that was not finished; passed over");
+    }
+    unfinished
 }

@@ -24,6 +24,10 @@ use crate::error::{Doing, OpenError, while_migrating};
 /// How many connections read from SQLite at the same time. One writes.
 const SQLITE_READERS: u32 = 4;
 
+/// How often a SQLite file that cannot be opened is tried again, and after which wait.
+const OPEN_TRIES: u32 = 20;
+const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(25);
+
 /// Held while the schema is migrated; any number that nobody else uses.
 const MIGRATION_LOCK: i64 = 0x7477_7a72_645f_6462;
 
@@ -180,7 +184,16 @@ impl Store {
                 .max_lifetime(None)
                 .test_before_acquire(false)
         };
-        let writer = pool(1).connect_with(writing).await;
+        // Two that switch a new file to its log at the same time: SQLite answers one of them at
+        // once that it is locked, whatever the timeout.
+        let mut writer = pool(1).connect_with(writing.clone()).await;
+        for _ in 0..OPEN_TRIES {
+            if !matches!(&writer, Err(SqlxError::Database(_))) {
+                break;
+            }
+            tokio::time::sleep(OPEN_AGAIN_AFTER).await;
+            writer = pool(1).connect_with(writing.clone()).await;
+        }
         let writer = writer.map_err(from_driver).doing(DOING)?;
         let writer = DatabaseConnection::from(writer);
         migrate(&writer).await?;
