@@ -22,6 +22,7 @@ use twzrd_domain::weight::Arithmetic;
 use twzrd_supervision::{ChildRef, RefError, waiting_for};
 
 use crate::journal::JournalMsg;
+use crate::later::Later;
 use crate::step::{Probe, Step};
 use crate::tree_builder::TreeBuilderMsg;
 use crate::weather::Weather;
@@ -34,6 +35,8 @@ const FREEZE_CHANNELS: usize = 500;
 const SEALS_AT_ONCE: usize = 10_000;
 /// How long the journal's answer to a seal is waited for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// The wait before a look that a batch asks for, where there is a clock.
+const LOOK_SOON: Duration = Duration::from_millis(100);
 /// The longest wait before it is looked again whether an epoch is over.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -95,6 +98,7 @@ pub struct State {
     seal_open: bool,
     freezing: Freezing,
     look_is_due: bool,
+    later: Later<EpochSealerMsg>,
     weather: Weather,
 }
 
@@ -151,6 +155,7 @@ impl Actor for EpochSealer {
             seal_open: false,
             freezing: Freezing::default(),
             look_is_due: true,
+            later: Later::new(),
             weather: Weather::default(),
         })
     }
@@ -162,7 +167,7 @@ impl Actor for EpochSealer {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            EpochSealerMsg::BatchCommitted => state.hint(&myself),
+            EpochSealerMsg::BatchCommitted => state.batch_committed(&myself),
             EpochSealerMsg::LookDue => state.look_due(&myself).await,
             EpochSealerMsg::Finish { seal_open, reply } => {
                 state.asked.push(reply);
@@ -174,6 +179,23 @@ impl Actor for EpochSealer {
 }
 
 impl State {
+    /// While lines come in all the time, one look serves many batches.
+    fn batch_committed(
+        &mut self,
+        myself: &ActorRef<EpochSealerMsg>,
+    ) -> Result<(), ActorProcessingErr> {
+        match self.args.when {
+            SealWhen::Asked => self.hint(myself),
+            SealWhen::AfterGrace { .. } => {
+                if !std::mem::replace(&mut self.look_is_due, true) {
+                    self.later
+                        .send(myself, LOOK_SOON, || EpochSealerMsg::LookDue);
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Many hints come to one look.
     fn hint(&mut self, myself: &ActorRef<EpochSealerMsg>) -> Result<(), ActorProcessingErr> {
         if !self.look_is_due {
@@ -216,7 +238,7 @@ impl State {
             Err(Trouble::Away(error)) => self.weather.failed("journal", &error),
             Err(trouble) => return Err(trouble.into()),
         };
-        let _later = myself.send_after(wait, || EpochSealerMsg::LookDue);
+        self.later.send(myself, wait, || EpochSealerMsg::LookDue);
         Ok(())
     }
 

@@ -54,15 +54,13 @@ impl Gate {
 
     async fn screen(&self, intake: Intake) -> Result<Intake, GateError> {
         let intake = Arc::new(intake);
-        let suppressed = self
-            .until_answered("suppression_filter", async || {
-                let ask = |reply| SuppressionFilterMsg::Screen(Arc::clone(&intake), reply);
-                self.filter
-                    .call(ask, ANSWER_WITHIN)
-                    .await
-                    .map_err(Refusal::Away)
-            })
-            .await?;
+        let ask = || {
+            let intake = Arc::clone(&intake);
+            let question = |reply| SuppressionFilterMsg::Screen(intake, reply);
+            let asked = self.filter.call(question, ANSWER_WITHIN);
+            async { asked.await.map_err(Refusal::Away) }
+        };
+        let suppressed = self.until_answered("suppression_filter", ask).await?;
         let mut intake = Arc::unwrap_or_clone(intake);
         intake.suppress(&suppressed);
         Ok(intake)
@@ -73,21 +71,25 @@ impl Gate {
     /// # Errors
     /// As [`Gate::accept`].
     pub async fn append(&self, append: Append) -> Result<Accepted, GateError> {
-        self.until_answered("journal", async || {
-            let ask = |reply| JournalMsg::Append(append.clone(), reply);
-            match self.journal.call(ask, ANSWER_WITHIN).await {
-                Ok(Ok(accepted)) => Ok(accepted),
-                Ok(Err(error)) => Err(Refusal::Journal(error)),
-                Err(away) => Err(Refusal::Away(away)),
+        let ask = || {
+            let append = append.clone();
+            let question = |reply| JournalMsg::Append(append, reply);
+            let asked = self.journal.call(question, ANSWER_WITHIN);
+            async {
+                match asked.await {
+                    Ok(Ok(accepted)) => Ok(accepted),
+                    Ok(Err(error)) => Err(Refusal::Journal(error)),
+                    Err(away) => Err(Refusal::Away(away)),
+                }
             }
-        })
-        .await
+        };
+        self.until_answered("journal", ask).await
     }
 
-    async fn until_answered<T>(
+    async fn until_answered<T, F: Future<Output = Result<T, Refusal>>>(
         &self,
         whom: &'static str,
-        ask: impl AsyncFn() -> Result<T, Refusal>,
+        ask: impl Fn() -> F,
     ) -> Result<T, GateError> {
         let begun = tokio::time::Instant::now();
         let _waiting = waiting_for(whom);

@@ -3,10 +3,21 @@
 //! They name the ports of the domain, never what implements them: this package builds no database
 //! driver, no IRC client and no chain client.
 
+pub mod board;
+pub mod channel_roster;
+pub mod collector;
+pub mod connection;
 pub mod epoch_sealer;
+pub mod feed;
+pub mod gap_ledger;
 pub mod intake;
 pub mod journal;
+mod later;
 pub mod participation_batcher;
+pub mod room;
+pub mod service;
+mod session;
+pub mod status;
 pub mod step;
 pub mod suppression_filter;
 pub mod tree;

@@ -40,6 +40,10 @@ pub struct ParticipationBatcherArgs {
     pub sealer: ChildRef<EpochSealerMsg>,
     /// How many records a batch takes in at most.
     pub batch_records: usize,
+    /// How long records are gathered once the store holds all of them.
+    pub linger: Duration,
+    /// Whether a stop waits until the store holds what the journal holds.
+    pub catch_up_on_stop: bool,
     /// Is told of every step.
     pub probe: Arc<dyn Probe>,
 }
@@ -114,6 +118,16 @@ impl Actor for ParticipationBatcher {
         match message {
             ParticipationBatcherMsg::LookDue => state.look_due(&myself).await,
         }
+    }
+
+    /// What the journal holds by now goes into the store, as far as the store takes it at once.
+    async fn post_stop(
+        &self,
+        _: ActorRef<ParticipationBatcherMsg>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        while state.args.catch_up_on_stop && matches!(state.look().await, Ok(Looked::Committed)) {}
+        Ok(())
     }
 }
 
@@ -241,9 +255,11 @@ impl State {
             .as_ref()
             .map_or_else(Position::default, |fold| fold.position());
         let (folder, myself) = (Arc::clone(&self.args.folder), myself.clone());
+        let linger = self.args.linger;
         self.wake.abort_all();
         self.wake.spawn(async move {
             folder.wait_durable(at.seq).await;
+            tokio::time::sleep(linger).await;
             // A batcher that is gone has a successor that looks by itself.
             let _ = myself.cast(ParticipationBatcherMsg::LookDue);
         });

@@ -41,8 +41,40 @@ impl Step {
     /// The tree builder has written trees, and told nobody.
     pub const TREES_WRITTEN: Self = Self("tree_builder.written");
 
-    /// Every step, in the way of an event.
-    pub const ALL: [Self; 16] = [
+    /// A connection is about to open a socket.
+    pub const CONNECTION_BEFORE_CONNECT: Self = Self("connection.before_connect");
+    /// A connection has a socket.
+    pub const CONNECTION_CONNECTED: Self = Self("connection.connected");
+    /// A connection is about to let go of the socket that another has taken over from.
+    pub const CONNECTION_HANDING_OVER: Self = Self("connection.handing_over");
+    /// A collector has taken lines out of its feed.
+    pub const COLLECTOR_TOOK: Self = Self("collector.took");
+    /// A collector has judged lines.
+    pub const COLLECTOR_JUDGED: Self = Self("collector.judged");
+    /// The journal has acknowledged a collector's lines, and they are still in the feed.
+    pub const COLLECTOR_ACCEPTED: Self = Self("collector.accepted");
+    /// The gap ledger has appended gaps, and they are still in the queue.
+    pub const GAPS_APPENDED: Self = Self("gap_ledger.appended");
+    /// The roster knows of another list, and has answered nobody.
+    pub const ROSTER_WANTED: Self = Self("channel_roster.wanted");
+    /// The roster has started and stopped some children, and told no connection.
+    pub const ROSTER_WORKED: Self = Self("channel_roster.worked");
+
+    /// The steps of the ingest branch, in the way of an event.
+    pub const INGEST: [Self; 9] = [
+        Self::ROSTER_WANTED,
+        Self::ROSTER_WORKED,
+        Self::CONNECTION_BEFORE_CONNECT,
+        Self::CONNECTION_CONNECTED,
+        Self::CONNECTION_HANDING_OVER,
+        Self::COLLECTOR_TOOK,
+        Self::COLLECTOR_JUDGED,
+        Self::COLLECTOR_ACCEPTED,
+        Self::GAPS_APPENDED,
+    ];
+
+    /// The steps of the settlement branch, in the way of an event.
+    pub const SETTLEMENT: [Self; 16] = [
         Self::JOURNAL_BEFORE_APPEND,
         Self::JOURNAL_IN_LINE,
         Self::FILTER_BEFORE_LOAD,

@@ -5,31 +5,57 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use twzrd_domain::chat::{ChatNetwork, LineJudge};
+use twzrd_domain::epoch::{EpochLength, UnixMs};
 use twzrd_domain::identity::Login;
-use twzrd_domain::ports::{BatchStore, JournalFolder, SealStore, SuppressionStore, TreeStore};
+use twzrd_domain::ports::{
+    BatchStore, Clock, IngestStore, JournalFolder, SealStore, SuppressionStore, TreeStore,
+};
 use twzrd_supervision::{
-    Backoff, ChildRef, ChildSpec, Intensity, Restart, Shutdown, Stall, Strategy, SupervisorSpec,
+    Backoff, ChildRef, ChildSpec, CoolDown, Intensity, Restart, Shutdown, Stall, Strategy,
+    SupervisorSpec,
 };
 
+use crate::board::Board;
+use crate::channel_roster::{ChannelRoster, ChannelRosterArgs, ChannelRosterMsg, Declare};
+use crate::collector::Collecting;
+use crate::connection::{ConnectionArgs, Times};
 use crate::epoch_sealer::{EpochSealer, EpochSealerArgs, EpochSealerMsg, SealWhen};
+use crate::gap_ledger::{GapLedger, GapLedgerArgs, GapLedgerMsg};
 use crate::intake::Gate;
 use crate::journal::{Journal, JournalArgs, JournalMsg};
 use crate::participation_batcher::{
     ParticipationBatcher, ParticipationBatcherArgs, ParticipationBatcherMsg,
 };
+use crate::service::{Service, ServiceActor};
 use crate::step::Probe;
 use crate::suppression_filter::{SuppressionFilter, SuppressionFilterArgs, SuppressionFilterMsg};
 use crate::tree_builder::{TreeBuilder, TreeBuilderArgs, TreeBuilderMsg};
 
 /// The supervisors and children that a plan must declare, parents before children.
-pub const SUPERVISORS: [&str; 2] = ["root", "settlement"];
-/// The children that a plan must declare, in the order of their start.
-pub const CHILDREN: [&str; 5] = [
+pub const SUPERVISORS: [&str; 6] = [
+    "root",
+    "operations",
+    "settlement",
+    "ingest",
+    "collectors",
+    "connections",
+];
+/// The children that a plan must declare, in the order of their start. Of `collector` and
+/// `connection` there are as many as are needed.
+pub const CHILDREN: [&str; 12] = [
+    "gateway",
+    "settings_watcher",
+    "janitor",
     "journal",
     "suppression_filter",
     "participation_batcher",
     "epoch_sealer",
     "tree_builder",
+    "gap_ledger",
+    "collector",
+    "connection",
+    "channel_roster",
 ];
 
 /// How the tree is supervised: what `supervision.toml` declares.
@@ -70,6 +96,16 @@ pub struct ChildPlan {
     pub backoff_jitter: f64,
     /// How long a handler may run before the child is shown as stalled, in milliseconds.
     pub stall_after_ms: u64,
+    /// Restarts within the cool-down's period after which it rests, instead of taking its
+    /// siblings along; none for no cool-down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cool_down_restarts: Option<u32>,
+    /// That period, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cool_down_period_ms: Option<u64>,
+    /// How long it rests, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cool_down_pause_ms: Option<u64>,
 }
 
 /// What the tree is made of, besides the plan.
@@ -91,8 +127,45 @@ pub struct Parts {
     pub seal_when: SealWhen,
     /// How many records a batch takes in at most.
     pub batch_records: usize,
+    /// How long records are gathered for the next batch once the store holds all of them.
+    pub batch_linger: Duration,
+    /// Whether a stop waits until the store holds what the journal holds.
+    pub catch_up_on_stop: bool,
+    /// The ingest branch; none where lines come from elsewhere, as in a replay.
+    pub ingest: Option<Ingest>,
+    /// The operations branch: what runs beside, by the name of its child.
+    pub operations: Vec<(&'static str, Arc<dyn Service>)>,
     /// Is told of every step of every actor.
     pub probe: Arc<dyn Probe>,
+}
+
+/// What the ingest branch is made of.
+#[derive(Clone)]
+pub struct Ingest {
+    /// What must outlive its actors.
+    pub board: Arc<Board>,
+    /// The gap ledger, which the board's queue of gaps tells of gaps.
+    pub gap_ledger: ChildRef<GapLedgerMsg>,
+    /// The channel roster, which a reload tells of channels.
+    pub roster: ChildRef<ChannelRosterMsg>,
+    /// The network.
+    pub network: Arc<dyn ChatNetwork>,
+    /// How long connections wait for what.
+    pub times: Times,
+    /// Judges lines.
+    pub judge: Arc<dyn LineJudge>,
+    /// The store, as the intake sees it.
+    pub store: Arc<dyn IngestStore>,
+    /// The source of time.
+    pub clock: Arc<dyn Clock>,
+    /// The epoch length in force.
+    pub length: EpochLength,
+    /// How long lines are gathered before a collector takes them.
+    pub linger: Duration,
+    /// How many lines a collector takes at once.
+    pub batch_lines: usize,
+    /// When the journal's last record was accepted before this process.
+    pub last_record: Option<UnixMs>,
 }
 
 /// The children, as their siblings and the process reach them.
@@ -108,6 +181,8 @@ pub struct Refs {
     pub sealer: ChildRef<EpochSealerMsg>,
     /// The tree builder.
     pub trees: ChildRef<TreeBuilderMsg>,
+    /// The channel roster; away where there is no ingest branch.
+    pub roster: ChildRef<ChannelRosterMsg>,
 }
 
 impl Refs {
@@ -144,6 +219,10 @@ pub fn build(plan: &Plan, parts: &Parts) -> Result<(SupervisorSpec, Refs), Undec
         batcher: ChildRef::new("participation_batcher"),
         sealer: ChildRef::new("epoch_sealer"),
         trees: ChildRef::new("tree_builder"),
+        roster: match &parts.ingest {
+            Some(ingest) => ingest.roster.clone(),
+            None => ChildRef::new("channel_roster"),
+        },
     };
     let probe = || Arc::clone(&parts.probe);
     let folder = || Arc::clone(&parts.folder);
@@ -155,7 +234,7 @@ pub fn build(plan: &Plan, parts: &Parts) -> Result<(SupervisorSpec, Refs), Undec
     };
     let batcher = ParticipationBatcherArgs {
         folder: folder(), store: Arc::clone(&parts.batches), sealer: refs.sealer.clone(),
-        batch_records: parts.batch_records, probe: probe(),
+        batch_records: parts.batch_records, linger: parts.batch_linger, catch_up_on_stop: parts.catch_up_on_stop, probe: probe(),
     };
     let sealer = EpochSealerArgs {
         store: Arc::clone(&parts.seals), folder: folder(), journal: refs.journal.clone(),
@@ -169,8 +248,46 @@ pub fn build(plan: &Plan, parts: &Parts) -> Result<(SupervisorSpec, Refs), Undec
         .child(child(plan, "participation_batcher", |id| ChildSpec::worker(id, &refs.batcher, move || (ParticipationBatcher, batcher.clone())))?)
         .child(child(plan, "epoch_sealer", |id| ChildSpec::worker(id, &refs.sealer, move || (EpochSealer, sealer.clone())))?)
         .child(child(plan, "tree_builder", |id| ChildSpec::worker(id, &refs.trees, move || (TreeBuilder, trees.clone())))?);
-    let root = supervisor(plan, "root")?.child(ChildSpec::supervisor(settlement));
+
+    // Operations start first and stop last: who looks at a start or a stop sees all of it.
+    let mut operations = supervisor(plan, "operations")?;
+    for (name, service) in &parts.operations {
+        let service = Arc::clone(service);
+        operations = operations.child(child(plan, name, |id| ChildSpec::worker(id, &ChildRef::new(id), move || (ServiceActor, Arc::clone(&service))))?);
+    }
+    let mut root = supervisor(plan, "root")?;
+    if !parts.operations.is_empty() { root = root.child(ChildSpec::supervisor(operations)); }
+    root = root.child(ChildSpec::supervisor(settlement));
+    if let Some(ingest) = &parts.ingest { root = root.child(ChildSpec::supervisor(branch(plan, parts, ingest, &refs)?)); }
     Ok((root, refs))
+}
+
+/// The ingest branch. Its group is rest_for_one: what stands behind a child is filled by it.
+#[rustfmt::skip]
+fn branch(plan: &Plan, parts: &Parts, ingest: &Ingest, refs: &Refs) -> Result<SupervisorSpec, Undeclared> {
+    let probe = || Arc::clone(&parts.probe);
+    let board = || Arc::clone(&ingest.board);
+    let collectors = supervisor(plan, "collectors")?.stop_together();
+    let connections = supervisor(plan, "connections")?.stop_together();
+    let collecting = Collecting {
+        judge: Arc::clone(&ingest.judge), gate: refs.gate(None), store: Arc::clone(&ingest.store), length: ingest.length,
+        linger: ingest.linger, batch_lines: ingest.batch_lines, counters: Arc::clone(ingest.board.counters()), probe: probe(),
+    };
+    let gaps = GapLedgerArgs { queue: Arc::clone(ingest.board.gaps()), gate: refs.gate(None), clock: Arc::clone(&ingest.clock), probe: probe() };
+    let connecting = {
+        let (ingest, probe) = (ingest.clone(), probe());
+        move |link| ConnectionArgs { link, board: Arc::clone(&ingest.board), network: Arc::clone(&ingest.network), times: ingest.times, probe: Arc::clone(&probe) }
+    };
+    let roster = ChannelRosterArgs {
+        board: board(), collectors: collectors.supervisor_ref(), collecting: Arc::new(collecting), declare_collector: declare(plan, "collector")?,
+        connections: connections.supervisor_ref(), connecting: Arc::new(connecting), declare_connection: declare(plan, "connection")?,
+        store: Arc::clone(&ingest.store), folder: Arc::clone(&parts.folder), last_record: ingest.last_record, length: ingest.length, probe: probe(),
+    };
+    Ok(supervisor(plan, "ingest")?
+        .child(child(plan, "gap_ledger", |id| ChildSpec::worker(id, &ingest.gap_ledger, move || (GapLedger, gaps.clone())))?)
+        .child(ChildSpec::supervisor(collectors))
+        .child(ChildSpec::supervisor(connections))
+        .child(child(plan, "channel_roster", |id| ChildSpec::worker(id, &refs.roster, move || (ChannelRoster, roster.clone())))?))
 }
 
 fn supervisor(plan: &Plan, name: &'static str) -> Result<SupervisorSpec, Undeclared> {
@@ -193,23 +310,40 @@ fn child(
     name: &'static str,
     make: impl FnOnce(&'static str) -> ChildSpec,
 ) -> Result<ChildSpec, Undeclared> {
+    let declare = declare(plan, name)?;
+    Ok(declare(make(name)))
+}
+
+/// What the plan says of a child, to be put onto a spec.
+fn declare(plan: &Plan, name: &'static str) -> Result<Declare, Undeclared> {
     let section = "children";
-    let declared = plan
-        .children
-        .get(name)
-        .ok_or(Undeclared { section, name })?;
-    let ms = Duration::from_millis;
-    Ok(make(name)
-        .restart(declared.restart)
-        .shutdown(Shutdown::Deadline(ms(declared.shutdown_ms)))
-        .backoff(Backoff {
-            initial: ms(declared.backoff_initial_ms),
-            max: ms(declared.backoff_max_ms),
-            jitter: declared.backoff_jitter,
-            ..Backoff::default()
-        })
-        .stall(Stall {
-            after: ms(declared.stall_after_ms),
-            kill: false,
-        }))
+    let declared = plan.children.get(name);
+    let declared = declared.ok_or(Undeclared { section, name })?.clone();
+    Ok(Arc::new(move |spec| declared.put_onto(spec)))
+}
+
+impl ChildPlan {
+    fn put_onto(&self, spec: ChildSpec) -> ChildSpec {
+        let ms = Duration::from_millis;
+        let cool_down = self.cool_down_restarts.map(|restarts| CoolDown {
+            limit: Intensity {
+                restarts,
+                period: ms(self.cool_down_period_ms.unwrap_or(60_000)),
+            },
+            pause: ms(self.cool_down_pause_ms.unwrap_or(60_000)),
+        });
+        spec.restart(self.restart)
+            .shutdown(Shutdown::Deadline(ms(self.shutdown_ms)))
+            .backoff(Backoff {
+                initial: ms(self.backoff_initial_ms),
+                max: ms(self.backoff_max_ms),
+                jitter: self.backoff_jitter,
+                ..Backoff::default()
+            })
+            .stall(Stall {
+                after: ms(self.stall_after_ms),
+                kill: false,
+            })
+            .cool_down(cool_down)
+    }
 }

@@ -13,6 +13,7 @@ use twzrd_domain::merkle::{MerkleError, MerkleTree};
 use twzrd_domain::ports::{BuiltTrees, StoreError, TreeStore, Unbuilt};
 use twzrd_domain::seal::SealedLeaves;
 
+use crate::later::Later;
 use crate::step::{Probe, Step};
 use crate::weather::Weather;
 
@@ -46,6 +47,7 @@ pub struct State {
     args: TreeBuilderArgs,
     asked: Vec<RpcReplyPort<()>>,
     look_is_due: bool,
+    later: Later<TreeBuilderMsg>,
     weather: Weather,
 }
 
@@ -80,6 +82,7 @@ impl Actor for TreeBuilder {
             args,
             asked: Vec::new(),
             look_is_due: true,
+            later: Later::new(),
             weather: Weather::default(),
         })
     }
@@ -130,7 +133,7 @@ impl State {
             }
             Err(Trouble::Store(error)) if error.is_transient() => {
                 let wait = self.weather.failed("store", &error);
-                let _later = myself.send_after(wait, || TreeBuilderMsg::LookDue);
+                self.later.send(myself, wait, || TreeBuilderMsg::LookDue);
                 Ok(())
             }
             Err(trouble) => Err(trouble.into()),

@@ -25,8 +25,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use twzrd_simulator::traffic::{Profile, Traffic};
 use twzrd_testkit::postgres::{Postgres, SERVER_URL};
-use twzrd_testkit::traffic::{Profile, Traffic};
 use twzrd_twitch::line::{Arrival, read};
 
 /// How many lines there are in a file. The process remembers the ids of a million messages, so

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::status::ColorWhen;
+
 /// An attention oracle: who took part in which Twitch channel in which hour, provable on Solana.
 #[derive(Debug, Parser)]
 #[command(name = "twzrd", version, after_help = EXIT_CODES)]
@@ -22,11 +24,11 @@ pub struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
     0  all went well
-    1  the answer is no: a proof that fails, a person who took no part
+    1  the answer is no: a proof that fails, a person who took no part, a change that is refused
     2  the command line is wrong
    65  an input is binary, damaged or cut
    66  an input or a data folder cannot be opened
-   69  the database is away, or follows another journal
+   69  the database is away, or follows another journal; or no process answers
    70  the supervision tree gave up
    73  a folder cannot be made
    74  reading or writing failed, for example on a full disk
@@ -37,6 +39,10 @@ Exit codes:
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the service: listen to the listed channels, seal, and answer over HTTP.
+    ///
+    /// SIGTERM or Ctrl-C stops it in order, a second one at once; SIGHUP reloads the channel lists.
+    Run(Run),
     /// Replay recorded lines or a journal, seal, and print epochs, roots and the ledger.
     ///
     /// Raw IRC lines are sealed when the input ends; a journal is sealed where its seal records
@@ -44,6 +50,10 @@ pub enum Command {
     Replay(Replay),
     /// Check the settings, and print each fault with file, line and what was expected.
     Check(Check),
+    /// Show the whole service against a chat server of its own: no network, no settings, no setup.
+    Demo(Demo),
+    /// Print the tree of a running process, one line an actor.
+    Status(Status),
     /// Print the proof that a person took part in a channel in an epoch, as JSON.
     Proof(Proof),
     /// Check a proof without any store.
@@ -51,6 +61,9 @@ pub enum Command {
     /// Opt a person out or in again, or list who is out.
     #[command(subcommand)]
     Suppress(Suppress),
+    /// Change the channel lists of the running process, or show what it listens to.
+    #[command(subcommand)]
+    Channels(Channels),
 }
 
 /// Where the data is.
@@ -59,6 +72,14 @@ pub struct Data {
     /// The data folder [default: the setting data.folder].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+}
+
+/// Run the service.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: Data,
 }
 
 /// Replay recorded lines or a journal.
@@ -84,6 +105,49 @@ pub struct Check {
     /// Print every value that holds, and where it comes from. Secrets are masked.
     #[arg(long)]
     pub print: bool,
+}
+
+/// Show the whole service against a chat server of its own.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// End by itself after so many seconds [default: with Ctrl-C].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: Option<u64>,
+    /// How many channels there are.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub channels: u32,
+    /// How many lines are said in a second, over all channels.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub lines_per_second: u32,
+    /// What the chat follows from.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// The data folder; without it, a new one among the temporary ones.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// Print the tree of a running process.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Where the process listens [default: the setting gateway.listen].
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Print the answer of /actors as it is, on one line.
+    #[arg(long)]
+    pub json: bool,
+    /// Ask and draw again, until Ctrl-C; without a terminal, one line each time.
+    #[arg(long)]
+    pub watch: bool,
+    /// How often is asked, in milliseconds.
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "watch", value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
+    pub interval_ms: u64,
+    /// Show every child of a supervisor, however many there are.
+    #[arg(long, conflicts_with = "json")]
+    pub all: bool,
+    /// When the text is coloured.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: ColorWhen,
 }
 
 /// Print a proof.
@@ -151,4 +215,48 @@ pub struct SuppressList {
     /// Where the data is.
     #[command(flatten)]
     pub data: Data,
+}
+
+/// Change the channel lists, or show the channels.
+#[derive(Debug, Subcommand)]
+pub enum Channels {
+    /// Add channels to a channel group, in the file in which it is listed.
+    Add(ChannelsChange),
+    /// Remove channels from a channel group.
+    Remove(ChannelsChange),
+    /// List the channels, and whether they are heard.
+    List(ChannelsList),
+}
+
+/// The running process.
+#[derive(Debug, Args)]
+pub struct Process {
+    /// The running process [default: the setting gateway.listen].
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// Channels to add or to remove. The token comes from TWZRD_ADMIN_TOKEN.
+#[derive(Debug, Args)]
+pub struct ChannelsChange {
+    /// The channels.
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// The channel group; it may be left out where there is only one.
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
+    /// The running process.
+    #[command(flatten)]
+    pub process: Process,
+}
+
+/// The list of channels.
+#[derive(Debug, Args)]
+pub struct ChannelsList {
+    /// Print JSON lines instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// The running process.
+    #[command(flatten)]
+    pub process: Process,
 }

@@ -1,8 +1,11 @@
 //! What each command does.
 
+mod channels;
 mod check;
 mod proof;
 mod replay;
+mod run;
+mod status;
 mod suppress;
 
 use std::io::{self, Write};
@@ -11,6 +14,7 @@ use std::path::PathBuf;
 use figment::value::Value;
 
 use crate::cli::{Cli, Command};
+use crate::demo::{self, DemoFolder};
 use crate::exit::{Code, Failure, OrFail, fail};
 use crate::settings::Settings;
 use crate::settings::layers::{Flags, Layers};
@@ -31,30 +35,58 @@ pub fn run(cli: Cli) -> Result<Code, Failure> {
         // These read no settings beyond what they print, and must work when the settings do not.
         Command::Check(args) => return check::run(args, &flags),
         Command::Verify(args) => return proof::verify(args),
+        Command::Status(args) => return status::run(args, &flags),
         Command::Replay(args) => flag("epoch.seconds", args.epoch_seconds.map(Value::from)),
-        Command::Proof(_) | Command::Suppress(_) => {}
+        Command::Proof(_)
+        | Command::Suppress(_)
+        | Command::Run(_)
+        | Command::Channels(_)
+        | Command::Demo(_) => {}
     }
-    let settings = Layers::read(&flags)
-        .and_then(|layers| layers.settings())
-        .or_fail(Code::Config)?;
+    let layers = Layers::read(&flags).or_fail(Code::Config)?;
+    let settings = layers.settings().or_fail(Code::Config)?;
     let terminal = Terminal::default();
-    telemetry::start(&settings.log_level, &terminal).or_fail(Code::Config)?;
+    let demo = match &cli.command {
+        Command::Demo(args) => Some(DemoFolder::of(args.data.clone())?),
+        _ => None,
+    };
+    match &demo {
+        Some(folder) => telemetry::start_in_file(&settings.log_level, &folder.log()),
+        None => telemetry::start(&settings.log_level, &terminal),
+    }
+    .or_fail(Code::Config)?;
     telemetry::log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .or_fail(Code::Software)?;
     let done = runtime.block_on(async {
-        match cli.command {
-            Command::Replay(args) => replay::run(&settings, args, &terminal).await,
-            Command::Proof(args) => proof::prove(&settings, args).await,
-            Command::Suppress(args) => suppress::run(&settings, args).await,
-            Command::Check(_) | Command::Verify(_) => Ok(Code::Ok),
+        match (cli.command, demo) {
+            (Command::Demo(args), Some(folder)) => demo::run(&settings, &folder, &args).await,
+            (command, _) => command_of(command, &settings, (flags, layers), &terminal).await,
         }
     });
     // A thread that reads standard input may wait for ever, and nobody waits for it any more.
     runtime.shutdown_background();
     done
+}
+
+async fn command_of(
+    command: Command,
+    settings: &Settings,
+    read: (Flags, Layers),
+    terminal: &Terminal,
+) -> Result<Code, Failure> {
+    match command {
+        Command::Run(args) => run::run(settings, read, args).await,
+        Command::Replay(args) => replay::run(settings, args, terminal).await,
+        Command::Proof(args) => proof::prove(settings, args).await,
+        Command::Suppress(args) => suppress::run(settings, args).await,
+        Command::Channels(args) => channels::run(settings, args).await,
+        Command::Check(_) | Command::Verify(_) | Command::Status(_) | Command::Demo(_) => {
+            Ok(Code::Ok)
+        }
+    }
 }
 
 /// The data folder of a command: the one that was given, or the one of the settings.

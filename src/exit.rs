@@ -16,7 +16,7 @@ pub enum Code {
     Data = 65,
     /// An input cannot be opened.
     NoInput = 66,
-    /// The database is away or belongs to another journal.
+    /// The database is away or belongs to another journal; or no process answers.
     Unavailable = 69,
     /// The supervision tree gave up: a defect.
     Software = 70,

@@ -16,28 +16,23 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 use twzrd_actors::epoch_sealer::SealWhen;
-use twzrd_actors::journal::JournalMsg;
 use twzrd_actors::step::Probe;
 use twzrd_domain::memory::MemoryParts;
-use twzrd_domain::ports::{BatchStore, JournalFolder, SealStore};
-use twzrd_domain::record::{Append, Record, Seq};
-use twzrd_domain::weight::Arithmetic;
+use twzrd_domain::ports::{BatchStore, JournalFolder};
+use twzrd_domain::record::{Append, Seq};
 
 use self::input::{Input, Kind, Lineage, Reading, SOURCE_PREFIX, find_lineage, skip};
 use self::reader::{LineRules, Notes, read_lines, read_segment};
 use crate::exit::{Code, Failure, OrFail, fail};
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::wiring::{DataFolder, How, Running};
+use crate::signals::StopSignals;
+use crate::wiring::{DataFolder, How, Opened, PATIENCE, Running};
 
-/// How long to go on offering what the journal refuses for now, before giving up.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked how far the store has come.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How many appends are read ahead.
 const READ_AHEAD: usize = 2;
-/// How long the journal's memory is waited for.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// What is replayed, and into which folder.
 pub struct Replay<'a> {
@@ -79,16 +74,21 @@ impl Replay<'_> {
     /// # Errors
     /// Where an input, the journal or the store fails. What was accepted stays accepted.
     pub async fn run(mut self) -> Result<Running, Failure> {
+        let opened = Opened::open(self.data, self.settings, false).await?;
         let how = How {
             seal_when: SealWhen::Asked,
-            segments_age: false,
+            catch_up_on_stop: false,
+            batch_linger: Duration::ZERO,
+            ingest: None,
+            operations: Vec::new(),
             probe: Arc::clone(&self.probe),
         };
-        let running = Running::start(self.data, self.settings, how).await?;
+        let running = Running::start(opened, self.settings, how).await?;
+        let mut signals = StopSignals::listen()?;
         let inputs = std::mem::take(&mut self.inputs);
         let replayed = tokio::select! {
             replayed = self.all(&running, inputs) => replayed,
-            () = interrupted() => Err(fail(Code::Interrupted, "interrupted; what was accepted is kept: run it again on the same data folder to go on")),
+            _ = signals.next() => Err(fail(Code::Interrupted, "interrupted; what was accepted is kept: run it again on the same data folder to go on")),
         };
         self.progress.finish();
         running.stop().await;
@@ -101,7 +101,7 @@ impl Replay<'_> {
     async fn all(&self, running: &Running, inputs: Vec<Input>) -> Result<(), Failure> {
         let (mut any_lines, mut last_seq) = (false, None);
         for input in inputs {
-            let memory = memory(running).await?;
+            let memory = running.memory().await?;
             let spool = self.data.journal();
             let (input, lineage, reading) = open(input, memory.clone(), spool).await?;
             if reading.is_empty {
@@ -113,7 +113,8 @@ impl Replay<'_> {
             let notes = match reading.kind {
                 Kind::Lines => {
                     any_lines = true;
-                    let arithmetic = self.put_settings(running, &memory).await?;
+                    let arithmetic = &self.settings.arithmetic;
+                    running.put_settings(arithmetic, &memory, 0).await?;
                     let rules = LineRules {
                         length: arithmetic.epoch_seconds,
                         keep_text: self.settings.journal.keep_text,
@@ -197,45 +198,6 @@ impl Replay<'_> {
         offered??;
         notes
     }
-
-    /// Puts the settings that change arithmetic into the journal, where they are not in force.
-    async fn put_settings(
-        &self,
-        running: &Running,
-        memory: &MemoryParts,
-    ) -> Result<Arithmetic, Failure> {
-        let wanted = &self.settings.arithmetic;
-        if memory.settings.as_ref() == Some(wanted) {
-            return Ok(wanted.clone());
-        }
-        if let Some(old) = memory
-            .settings
-            .as_ref()
-            .filter(|old| old.epoch_seconds != wanted.epoch_seconds)
-        {
-            running.finish(false).await?;
-            if let Some(open) = running.store.open_epochs().await?.first() {
-                return Err(fail(
-                    Code::Config,
-                    format_args!(
-                        "epoch {open} of this data folder is open under epochs of {} s, and epoch.seconds is {}; expected the same length until it is sealed, or another data folder",
-                        old.epoch_seconds.seconds(),
-                        wanted.epoch_seconds.seconds()
-                    ),
-                ));
-            }
-        }
-        let records = vec![(0, Record::Settings(wanted.clone()))];
-        running
-            .refs
-            .gate(Some(PATIENCE))
-            .append(Append::Records {
-                progress: None,
-                records,
-            })
-            .await?;
-        Ok(wanted.clone())
-    }
 }
 
 type HandOn = Box<dyn FnMut(Append) -> bool + Send>;
@@ -273,21 +235,6 @@ fn named(mut lineage: Lineage, memory: &MemoryParts) -> Lineage {
     lineage
 }
 
-async fn memory(running: &Running) -> Result<MemoryParts, Failure> {
-    let journal = &running.refs.journal;
-    let asked = async {
-        loop {
-            match journal.call(JournalMsg::Memory, ANSWER_WITHIN).await {
-                Ok(answer) => return answer,
-                Err(_) => {
-                    let _ = journal.wait_running(ANSWER_WITHIN).await;
-                }
-            }
-        }
-    };
-    Ok(running.while_running(asked).await??)
-}
-
 fn tell(name: &str, is_known: bool, notes: &Notes) {
     if notes.is_cut {
         warn!(input = name, "ends in the middle of a line or record");
@@ -303,23 +250,6 @@ fn tell(name: &str, is_known: bool, notes: &Notes) {
         (true, 0) => info!(input = name, "has been read before; nothing added"),
         (false, 0) => warn!(input = name, "holds no line"),
         (_, lines) => info!(input = name, lines, "read"),
-    }
-}
-
-/// Resolves when the process is asked to stop.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        Ok(()) = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
     }
 }
 

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use twzrd_domain::epoch::Epoch;
+use twzrd_domain::coverage;
+use twzrd_domain::epoch::{Epoch, EpochLength};
 use twzrd_domain::identity::{Channel, Node};
 use twzrd_domain::ledger::Counts;
 use twzrd_domain::ports::{ReportStore, SealedEpoch};
@@ -63,7 +64,7 @@ pub async fn json(store: &impl ReportStore, out: &mut (impl Write + Send)) -> Re
 /// Where the store fails, or the output does.
 pub async fn table(
     store: &impl ReportStore,
-    epoch_seconds: u64,
+    length: EpochLength,
     out: &mut (impl Write + Send),
 ) -> Result<(), Failure> {
     let head = format!(
@@ -88,7 +89,7 @@ pub async fn table(
             row.epoch.0,
             row.channel.as_str(),
             row.participants,
-            coverage(row.gap_ms, epoch_seconds),
+            coverage::percent(row.gap_ms, length),
             root(row.participation_root),
             root(row.claim_root)
         )
@@ -134,12 +135,6 @@ fn short(root: [u8; 32]) -> String {
     text + "…"
 }
 
-/// How much of an epoch a channel was heard, in whole percent, rounded down.
-fn coverage(gap_ms: u64, epoch_seconds: u64) -> u64 {
-    let whole = epoch_seconds.saturating_mul(1000).max(1);
-    whole.saturating_sub(gap_ms).saturating_mul(100) / whole
-}
-
 /// A Unix second as date and time in UTC (the civil calendar, by Howard Hinnant's algorithm).
 fn utc(second: u64) -> String {
     let (days, rest) = (second / 86_400, second % 86_400);
@@ -171,13 +166,5 @@ mod tests {
         assert_eq!(utc(951_782_399), "2000-02-28T23:59:59Z");
         assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(utc(1_762_902_000), "2025-11-11T23:00:00Z");
-    }
-
-    #[test]
-    fn coverage_is_rounded_down() {
-        assert_eq!(coverage(0, 3600), 100);
-        assert_eq!(coverage(1, 3600), 99);
-        assert_eq!(coverage(3_600_000, 3600), 0);
-        assert_eq!(coverage(9_999_999, 3600), 0);
     }
 }

@@ -3,20 +3,46 @@
 //! Defaults ← `supervision.toml` ← environment ← flags; see [`layers`]. The defaults are the
 //! shipped `supervision.toml` itself, so that they are written down once.
 
+mod bounds;
+mod channels;
 pub mod layers;
 mod lines;
+pub mod lists;
+mod secrets;
+mod sections;
+mod shown;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use twzrd_actors::tree::{ChildPlan, Plan, SupervisorPlan};
-use twzrd_domain::batch::{Group, Groups};
+use twzrd_domain::batch::Groups;
 use twzrd_domain::epoch::EpochLength;
-use twzrd_domain::identity::{Channel, Login};
+use twzrd_domain::identity::Login;
+use twzrd_domain::roster::Roster;
 use twzrd_domain::weight::{Arithmetic, Weights};
 
-/// What a name of a person or channel must be.
+pub use channels::GroupSource;
+pub use secrets::{ADMIN_TOKEN, NICK, OAUTH, TwitchLogin};
+pub use sections::{
+    CollectorSettings, GatewaySettings, JanitorSettings, JournalSettings, ReloadSettings,
+    TwitchSettings,
+};
+pub use shown::{Fixed, Line};
+
+use bounds::{Bounds, OutOfBounds};
+use channels::ChannelGroup;
+use secrets::Secrets;
+use sections::{
+    BatcherSettings, DataSettings, EpochSettings, LogSettings, RewardSettings, StoreSettings,
+    SuppressionSettings, WrittenGateway,
+};
+
+/// What a name of a person must be.
 const NAME: &str = "a name of 1 to 64 bytes without white space and control characters";
 
 /// All settings, as they are written.
@@ -29,79 +55,18 @@ pub struct Written {
     weights: Weights,
     reward: RewardSettings,
     suppression: SuppressionSettings,
+    reload: ReloadSettings,
+    twitch: TwitchSettings,
+    collector: CollectorSettings,
     journal: JournalSettings,
     batcher: BatcherSettings,
     store: StoreSettings,
     data: DataSettings,
+    gateway: WrittenGateway,
+    janitor: JanitorSettings,
     log: LogSettings,
     #[serde(default)]
     channel_groups: Vec<ChannelGroup>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EpochSettings {
-    seconds: u32,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RewardSettings {
-    per_weight: u32,
-    viewer_ratio_ppm: u32,
-    decimals: u8,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SuppressionSettings {
-    bots: Vec<String>,
-}
-
-/// The settings of the journal.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JournalSettings {
-    /// The size at which a segment is closed, in bytes.
-    pub segment_bytes: u64,
-    /// The age at which a segment is closed, in seconds.
-    pub segment_age_seconds: u64,
-    /// Whether what people wrote is stored.
-    pub keep_text: bool,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BatcherSettings {
-    batch_records: usize,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoreSettings {
-    url: Secret,
-    max_connections: u32,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DataSettings {
-    folder: std::path::PathBuf,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LogSettings {
-    level: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ChannelGroup {
-    name: String,
-    token_group: String,
-    category: String,
-    channels: Vec<String>,
 }
 
 /// A text that is never shown.
@@ -130,64 +95,62 @@ pub struct Settings {
     pub plan: Plan,
     /// The settings that change arithmetic.
     pub arithmetic: Arithmetic,
+    /// How long after its end an epoch is sealed, in seconds.
+    pub grace_seconds: u32,
     /// The settings of the journal.
     pub journal: JournalSettings,
     /// How many records a batch takes in at most.
     pub batch_records: usize,
+    /// How long records are gathered for the next batch, in milliseconds.
+    pub batch_linger_ms: u64,
     /// The URL of the database; none for a file in the data folder.
     pub database_url: Option<Secret>,
     /// Connections to Postgres, at most.
     pub max_connections: u32,
     /// The data folder.
-    pub data_folder: std::path::PathBuf,
+    pub data_folder: PathBuf,
     /// What is logged.
     pub log_level: String,
+    /// The settings of the network.
+    pub twitch: TwitchSettings,
+    /// Who the process is there; none for an anonymous connection.
+    pub twitch_login: Option<TwitchLogin>,
+    /// The settings of the collectors.
+    pub collector: CollectorSettings,
+    /// The settings of the gateway.
+    pub gateway: GatewaySettings,
+    /// The token that allows changes over HTTP; without one there are none.
+    pub admin_token: Option<Secret>,
+    /// The settings of the reload.
+    pub reload: ReloadSettings,
+    /// The settings of the janitor.
+    pub janitor: JanitorSettings,
+    /// The settings file, as an absolute path; none where there is none.
+    pub file: Option<PathBuf>,
+    /// The channels that are wanted.
+    pub roster: Arc<Roster>,
     /// The group of each channel.
     pub groups: Groups,
-}
-
-/// What is wrong with a value, and what was expected.
-pub struct OutOfBounds {
-    /// Where it stands, from the section down.
-    pub path: Vec<String>,
-    /// What was found.
-    pub found: String,
-    /// What was expected.
-    pub expected: String,
-}
-
-/// Gathers what is out of bounds.
-#[derive(Default)]
-struct Bounds(Vec<OutOfBounds>);
-
-impl Bounds {
-    fn refuse(&mut self, path: &[&str], found: impl fmt::Display, expected: impl Into<String>) {
-        let path = path.iter().map(|&key| key.to_owned()).collect();
-        self.0.push(OutOfBounds {
-            path,
-            found: found.to_string(),
-            expected: expected.into(),
-        });
-    }
-
-    fn within(&mut self, path: &[&str], value: u64, least: u64, most: u64) {
-        if value < least || value > most {
-            self.refuse(path, value, format!("{least} to {most}"));
-        }
-    }
+    /// Where the channels of each group are listed, in the order of the settings.
+    pub group_sources: Vec<GroupSource>,
+    /// The files that list channels, as absolute paths.
+    pub channel_files: Vec<PathBuf>,
 }
 
 impl Written {
-    /// Checks every value against its bounds.
+    /// Checks every value against its bounds, and reads the files that list channels.
     ///
     /// # Errors
-    /// Everything that is out of bounds.
-    pub fn check(self) -> Result<Settings, Vec<OutOfBounds>> {
+    /// Everything that is out of bounds, at most a hundred of it.
+    fn check(self, secrets: Secrets, file: Option<&Path>) -> Result<Settings, Vec<OutOfBounds>> {
         let mut bounds = Bounds::default();
         self.check_plan(&mut bounds);
         self.check_numbers(&mut bounds);
+        self.check_texts(&mut bounds);
+        let listen = self.listen(&mut bounds);
         let bots = self.bots(&mut bounds);
-        let groups = self.groups(&mut bounds);
+        let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
+        let wanted = channels::read(&self.channel_groups, folder, &mut bounds);
         if !bounds.0.is_empty() {
             return Err(bounds.0);
         }
@@ -200,94 +163,40 @@ impl Written {
             decimals: self.reward.decimals,
             bots,
         };
+        let sources = wanted.sources.iter();
         Ok(Settings {
             plan: Plan {
                 supervisors: self.supervisors,
                 children: self.children,
             },
             arithmetic,
+            grace_seconds: self.epoch.grace_seconds,
             journal: self.journal,
             batch_records: self.batcher.batch_records,
+            batch_linger_ms: self.batcher.linger_ms,
             database_url: Some(self.store.url).filter(|url| !url.reveal().is_empty()),
             max_connections: self.store.max_connections,
             data_folder: self.data.folder,
             log_level: self.log.level,
-            groups,
+            twitch: self.twitch,
+            twitch_login: secrets.twitch_login,
+            collector: self.collector,
+            gateway: GatewaySettings {
+                listen: listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+                max_connections: self.gateway.max_connections,
+                max_requests: self.gateway.max_requests,
+                max_body_bytes: self.gateway.max_body_bytes,
+                request_timeout_ms: self.gateway.request_timeout_ms,
+            },
+            admin_token: secrets.admin_token,
+            reload: self.reload,
+            janitor: self.janitor,
+            file: file.map(absolute),
+            channel_files: sources.filter_map(|source| source.file.clone()).collect(),
+            group_sources: wanted.sources,
+            groups: wanted.roster.groups(),
+            roster: Arc::new(wanted.roster),
         })
-    }
-
-    fn check_plan(&self, bounds: &mut Bounds) {
-        const DAY_MS: u64 = 86_400_000;
-        for (name, plan) in &self.supervisors {
-            let at = |key| ["supervisors", name.as_str(), key];
-            bounds.within(&at("intensity"), plan.intensity.into(), 0, 1_000_000);
-            bounds.within(&at("period_ms"), plan.period_ms, 1, DAY_MS);
-        }
-        for (name, plan) in &self.children {
-            let at = |key| ["children", name.as_str(), key];
-            bounds.within(&at("shutdown_ms"), plan.shutdown_ms, 1, 600_000);
-            bounds.within(&at("backoff_max_ms"), plan.backoff_max_ms, 0, DAY_MS);
-            bounds.within(
-                &at("backoff_initial_ms"),
-                plan.backoff_initial_ms,
-                0,
-                plan.backoff_max_ms,
-            );
-            bounds.within(&at("stall_after_ms"), plan.stall_after_ms, 1, DAY_MS);
-            if !(0.0..=1.0).contains(&plan.backoff_jitter) {
-                bounds.refuse(&at("backoff_jitter"), plan.backoff_jitter, "0 to 1");
-            }
-        }
-    }
-
-    fn check_numbers(&self, bounds: &mut Bounds) {
-        let longest = EpochLength::MAX_SECONDS.into();
-        bounds.within(&["epoch", "seconds"], self.epoch.seconds.into(), 1, longest);
-        bounds.within(
-            &["reward", "viewer_ratio_ppm"],
-            self.reward.viewer_ratio_ppm.into(),
-            0,
-            1_000_000,
-        );
-        bounds.within(&["reward", "decimals"], self.reward.decimals.into(), 0, 12);
-        bounds.within(
-            &["journal", "segment_bytes"],
-            self.journal.segment_bytes,
-            65_536,
-            4 << 30,
-        );
-        bounds.within(
-            &["journal", "segment_age_seconds"],
-            self.journal.segment_age_seconds,
-            1,
-            604_800,
-        );
-        let records = self.batcher.batch_records as u64;
-        bounds.within(&["batcher", "batch_records"], records, 1, 1_000_000);
-        bounds.within(
-            &["store", "max_connections"],
-            self.store.max_connections.into(),
-            2,
-            100,
-        );
-        let url = self.store.url.reveal();
-        if !(url.is_empty() || url.starts_with("postgres://") || url.starts_with("postgresql://")) {
-            let expected = "an empty text, or a URL that begins with postgres:// or postgresql://";
-            bounds.refuse(&["store", "url"], "another text (not shown)", expected);
-        }
-        if self
-            .log
-            .level
-            .parse::<tracing_subscriber::EnvFilter>()
-            .is_err()
-        {
-            let expected = "error, warn, info, debug or trace, or a filter of these by module";
-            bounds.refuse(
-                &["log", "level"],
-                format_args!("{:?}", self.log.level),
-                expected,
-            );
-        }
     }
 
     fn bots(&self, bounds: &mut Bounds) -> Vec<Login> {
@@ -302,50 +211,9 @@ impl Written {
         bots.dedup();
         bots
     }
+}
 
-    fn groups(&self, bounds: &mut Bounds) -> Groups {
-        let mut of = BTreeMap::new();
-        let mut names = HashSet::new();
-        for (place, group) in self.channel_groups.iter().enumerate() {
-            let place = place.to_string();
-            let at = |key| ["channel_groups", place.as_str(), key];
-            if !names.insert(&group.name) {
-                bounds.refuse(
-                    &at("name"),
-                    format_args!("{:?} again", group.name),
-                    "a name of its own",
-                );
-            }
-            for (key, text) in [
-                ("token_group", &group.token_group),
-                ("category", &group.category),
-            ] {
-                let fits =
-                    (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-                if !fits {
-                    bounds.refuse(
-                        &at(key),
-                        format_args!("{text:?}"),
-                        "1 to 32 ASCII characters without a space",
-                    );
-                }
-            }
-            let row = Group {
-                token_group: group.token_group.to_ascii_uppercase().into(),
-                category: group.category.as_str().into(),
-            };
-            for name in &group.channels {
-                match Channel::parse(name) {
-                    Err(_) => bounds.refuse(&at("channels"), format_args!("{name:?}"), NAME),
-                    Ok(channel) => {
-                        if of.insert(channel, row.clone()).is_some() {
-                            let found = format_args!("{name:?} again").to_string();
-                            bounds.refuse(&at("channels"), found, "each channel in one group");
-                        }
-                    }
-                }
-            }
-        }
-        Groups::new(of)
-    }
+/// The path from the root on, without a look at what is there.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -1,6 +1,8 @@
 //! Logs: for people on a terminal, JSON elsewhere; always to standard error.
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::ProgressBar;
@@ -65,11 +67,8 @@ impl<'a> MakeWriter<'a> for Terminal {
 /// # Errors
 /// Where the filter cannot be read.
 pub fn start(level: &str, terminal: &Terminal) -> anyhow::Result<()> {
-    // What is laid over these two goes first: the spans of the actor framework and the steps of a
-    // migration say nothing that this program does not say itself.
-    let filter = EnvFilter::try_new(format!("ractor=warn,sea_orm_migration=warn,{level}"))?;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(level)?)
         .with_writer(terminal.clone());
     let started = if io::stderr().is_terminal() {
         builder.with_target(false).try_init()
@@ -82,6 +81,31 @@ pub fn start(level: &str, terminal: &Terminal) -> anyhow::Result<()> {
             .try_init()
     };
     started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
+}
+
+/// Starts the log in a file, which is made anew, as JSON.
+///
+/// # Errors
+/// Where the file cannot be made, or the filter cannot be read.
+pub fn start_in_file(level: &str, path: &Path) -> anyhow::Result<()> {
+    let file = File::create(path)
+        .map_err(|error| anyhow::anyhow!("the log {} cannot be made: {error}", path.display()))?;
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter(level)?)
+        .with_writer(Arc::new(file))
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .try_init();
+    started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
+}
+
+/// The filter of a level. What is laid over these two goes first: the spans of the actor framework
+/// and the steps of a migration say nothing that this program does not say itself.
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    let text = format!("ractor=warn,sea_orm_migration=warn,{level}");
+    Ok(EnvFilter::try_new(text)?)
 }
 
 /// Sends a panic to the log, as one line. The supervisor restarts the actor; the log says why.

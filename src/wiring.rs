@@ -7,14 +7,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use compact_str::CompactString;
 use twzrd_actors::epoch_sealer::{EpochSealerMsg, SealWhen};
+use twzrd_actors::journal::JournalMsg;
+use twzrd_actors::service::Service;
 use twzrd_actors::step::Probe;
-use twzrd_actors::tree::{self, Parts, Refs};
+use twzrd_actors::tree::{self, Ingest, Parts, Refs};
 use twzrd_actors::tree_builder::TreeBuilderMsg;
 use twzrd_domain::batch::Position;
-use twzrd_domain::ports::{Chunk, JournalError, JournalFolder, JournalWriter};
-use twzrd_domain::record::Seq;
+use twzrd_domain::epoch::UnixMs;
+use twzrd_domain::memory::MemoryParts;
+use twzrd_domain::ports::{Chunk, JournalError, JournalFolder, JournalWriter, SealStore};
+use twzrd_domain::record::{Append, Record, Seq};
+use twzrd_domain::weight::Arithmetic;
 use twzrd_journal::{Config, Folder};
-use twzrd_store::Store;
+use twzrd_store::{OpenError, Store};
 use twzrd_supervision::{ExitReason, Options, StartError, Tree};
 
 use crate::clock::SystemClock;
@@ -25,6 +30,12 @@ use crate::settings::Settings;
 const ANSWER_WITHIN: Duration = Duration::from_secs(3600);
 /// How long a child that is away is waited for before it is looked at again.
 const AWAY: Duration = Duration::from_millis(100);
+/// How long the journal's memory is waited for before it is asked again.
+const MEMORY_WITHIN: Duration = Duration::from_secs(60);
+/// How long to go on offering what the journal refuses for now, before giving up.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The wait before a store that is away is tried again.
+const STORE_AGAIN_AFTER: Duration = Duration::from_secs(3);
 
 /// The data folder: what is in it, and where.
 pub struct DataFolder {
@@ -74,12 +85,17 @@ impl DataFolder {
     /// # Errors
     /// Where the store is away, or its schema is newer than this program.
     pub async fn open_store(&self, settings: &Settings) -> Result<Store, Failure> {
+        self.try_open_store(settings)
+            .await
+            .or_fail(Code::Unavailable)
+    }
+
+    async fn try_open_store(&self, settings: &Settings) -> Result<Store, OpenError> {
         let groups = settings.groups.clone();
-        let store = match &settings.database_url {
+        match &settings.database_url {
             Some(url) => Store::postgres(url.reveal(), groups, settings.max_connections).await,
             None => Store::sqlite(&self.sqlite(), groups).await,
-        };
-        store.or_fail(Code::Unavailable)
+        }
     }
 
     /// Opens a store that must be there already.
@@ -113,10 +129,99 @@ fn make_private(path: &Path) -> Result<(), Failure> {
     })
 }
 
+/// A data folder that is open: the journal is locked, and the store is migrated.
+pub struct Opened {
+    journal: OpenedFolder,
+    /// The journal's folder.
+    pub folder: Arc<Folder>,
+    /// The store.
+    pub store: Store,
+}
+
+impl Opened {
+    /// Opens journal and store. `segments_age` closes segments of the journal by age; a replay has
+    /// no clock.
+    ///
+    /// # Errors
+    /// Where another process holds the folder, the journal is damaged, or the store is away.
+    pub async fn open(
+        data: &DataFolder,
+        settings: &Settings,
+        segments_age: bool,
+    ) -> Result<Self, Failure> {
+        // The lock first: whoever comes second must not touch the database.
+        let (folder, journal) = open_journal(data, settings, segments_age).await?;
+        let store = data.open_store(settings).await?;
+        Ok(Self {
+            journal,
+            folder,
+            store,
+        })
+    }
+
+    /// As [`Opened::open`], but waits for a store that is away.
+    ///
+    /// # Errors
+    /// As [`Opened::open`], but for a store that may come back.
+    pub async fn open_patiently(data: &DataFolder, settings: &Settings) -> Result<Self, Failure> {
+        let (folder, journal) = open_journal(data, settings, true).await?;
+        loop {
+            let error = match data.try_open_store(settings).await {
+                Ok(store) => {
+                    return Ok(Self {
+                        journal,
+                        folder,
+                        store,
+                    });
+                }
+                Err(error) if error.is_transient() => error,
+                Err(error) => return Err(error).or_fail(Code::Unavailable),
+            };
+            let wait_ms = STORE_AGAIN_AFTER.as_millis();
+            tracing::warn!(%error, wait_ms, "the database is away; nothing is taken in before it is there");
+            tokio::time::sleep(STORE_AGAIN_AFTER).await;
+        }
+    }
+
+    /// When the journal's last record was accepted; none where it has none.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub async fn last_record(&self) -> Result<Option<UnixMs>, Failure> {
+        let durable = self.folder.durable();
+        let Some(before) = durable.checked_sub(1) else {
+            return Ok(None);
+        };
+        let position = Position {
+            seq: before,
+            ..Position::default()
+        };
+        let chunk = self.folder.read(position, 1).await?;
+        Ok(chunk.entries.first().map(|entry| entry.at))
+    }
+}
+
+async fn open_journal(
+    data: &DataFolder,
+    settings: &Settings,
+    segments_age: bool,
+) -> Result<(Arc<Folder>, OpenedFolder), Failure> {
+    let mut config = Config::new(data.journal(), Arc::new(SystemClock));
+    config.segment_bytes = settings.journal.segment_bytes;
+    config.segment_age_ms = match segments_age {
+        true => settings.journal.segment_age_seconds.saturating_mul(1000),
+        false => u64::MAX,
+    };
+    let folder = Arc::new(Folder::new(config));
+    make_private(&data.journal())?;
+    let journal = OpenedFolder::open(Arc::clone(&folder)).await?;
+    Ok((folder, journal))
+}
+
 /// The running tree, the children, and what they run on.
 pub struct Running {
     /// The tree.
-    pub tree: Tree,
+    pub tree: Arc<Tree>,
     /// Its children.
     pub refs: Refs,
     /// The store.
@@ -129,31 +234,31 @@ pub struct Running {
 pub struct How {
     /// When epochs are sealed.
     pub seal_when: SealWhen,
-    /// Whether a segment of the journal is closed by age; a replay has no clock.
-    pub segments_age: bool,
+    /// Whether a stop waits until the store holds what the journal holds.
+    pub catch_up_on_stop: bool,
+    /// How long records are gathered for the next batch once the store holds all of them.
+    pub batch_linger: Duration,
+    /// The ingest branch; none for a replay.
+    pub ingest: Option<Ingest>,
+    /// What runs beside, by the name of its child.
+    pub operations: Vec<(&'static str, Arc<dyn Service>)>,
     /// Is told of every step of every actor.
     pub probe: Arc<dyn Probe>,
 }
 
 impl Running {
-    /// Opens the store and starts the tree.
+    /// Starts the tree on an open data folder.
     ///
     /// # Errors
-    /// Where the store is away, another process holds the folder, or a child cannot start.
-    pub async fn start(data: &DataFolder, settings: &Settings, how: How) -> Result<Self, Failure> {
-        let mut config = Config::new(data.journal(), Arc::new(SystemClock));
-        config.segment_bytes = settings.journal.segment_bytes;
-        config.segment_age_ms = match how.segments_age {
-            true => settings.journal.segment_age_seconds.saturating_mul(1000),
-            false => u64::MAX,
-        };
-        let folder = Arc::new(Folder::new(config));
-        // The lock first: whoever comes second must not touch the database.
-        make_private(&data.journal())?;
-        let opened = OpenedFolder::open(Arc::clone(&folder)).await?;
-        let store = data.open_store(settings).await?;
+    /// Where a child cannot start.
+    pub async fn start(opened: Opened, settings: &Settings, how: How) -> Result<Self, Failure> {
+        let Opened {
+            journal,
+            folder,
+            store,
+        } = opened;
         let parts = Parts {
-            folder: Arc::new(opened),
+            folder: Arc::new(journal),
             batches: Arc::new(store.clone()),
             seals: Arc::new(store.clone()),
             trees: Arc::new(store.clone()),
@@ -161,6 +266,10 @@ impl Running {
             bots: Arc::new(settings.arithmetic.bots.iter().cloned().collect()),
             seal_when: how.seal_when,
             batch_records: settings.batch_records,
+            batch_linger: how.batch_linger,
+            catch_up_on_stop: how.catch_up_on_stop,
+            ingest: how.ingest,
+            operations: how.operations,
             probe: how.probe,
         };
         let (spec, refs) = tree::build(&settings.plan, &parts).or_fail(Code::Config)?;
@@ -177,11 +286,65 @@ impl Running {
                 }
             })?;
         Ok(Self {
-            tree,
+            tree: Arc::new(tree),
             refs,
             store,
             folder,
         })
+    }
+
+    /// The progress of sources and the settings in force.
+    ///
+    /// # Errors
+    /// Where the journal cannot say, or the tree gives up.
+    pub async fn memory(&self) -> Result<MemoryParts, Failure> {
+        let journal = &self.refs.journal;
+        let asked = async {
+            loop {
+                match journal.call(JournalMsg::Memory, MEMORY_WITHIN).await {
+                    Ok(answer) => return answer,
+                    Err(_) => {
+                        let _ = journal.wait_running(MEMORY_WITHIN).await;
+                    }
+                }
+            }
+        };
+        Ok(self.while_running(asked).await??)
+    }
+
+    /// Puts the settings that change arithmetic into the journal, where they are not in force.
+    ///
+    /// # Errors
+    /// Where the length of an epoch would change while one is open.
+    pub async fn put_settings(
+        &self,
+        wanted: &Arithmetic,
+        memory: &MemoryParts,
+        at: UnixMs,
+    ) -> Result<(), Failure> {
+        if memory.settings.as_ref() == Some(wanted) {
+            return Ok(());
+        }
+        let longer_or_shorter = |old: &&Arithmetic| old.epoch_seconds != wanted.epoch_seconds;
+        if let Some(old) = memory.settings.as_ref().filter(longer_or_shorter) {
+            self.finish(false).await?;
+            if let Some(open) = self.store.open_epochs().await?.first() {
+                return Err(fail(
+                    Code::Config,
+                    format_args!(
+                        "epoch {open} of this data folder is open under epochs of {} s, and epoch.seconds is {}; expected the same length until it is sealed, or another data folder",
+                        old.epoch_seconds.seconds(),
+                        wanted.epoch_seconds.seconds()
+                    ),
+                ));
+            }
+        }
+        let append = Append::Records {
+            progress: None,
+            records: vec![(at, Record::Settings(wanted.clone()))],
+        };
+        self.refs.gate(Some(PATIENCE)).append(append).await?;
+        Ok(())
     }
 
     /// Does something while the tree runs; fails where the tree gives up first.

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use twzrd_simulator::traffic::{Profile, Traffic};
 use twzrd_testkit::postgres::Postgres;
-use twzrd_testkit::traffic::{Profile, Traffic};
 
 const LINES: u64 = 100_000;
 const SEED: u64 = 4_051_977;

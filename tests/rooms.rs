@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("twzrd-store", &["twzrd-domain", "twzrd-migrations"]),
     ("twzrd-twitch", &["twzrd-domain"]),
     ("twzrd-actors", &["twzrd-domain", "twzrd-supervision"]),
+    ("twzrd-simulator", &["twzrd-domain"]),
     ("twzrd-testkit", &["twzrd-domain"]),
     (
         "twzrd",
@@ -22,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "twzrd-actors",
             "twzrd-domain",
             "twzrd-journal",
+            "twzrd-simulator",
             "twzrd-store",
             "twzrd-supervision",
             "twzrd-twitch",
@@ -71,8 +73,10 @@ const MUST_NOT_REACH: &[(&str, &[&str])] = &[
 
 fn metadata() -> Value {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    // Only what this machine builds is there to be looked at.
     let output = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["--filter-platform", &host()])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo metadata");
@@ -82,6 +86,15 @@ fn metadata() -> Value {
         String::from_utf8_lossy(&output.stderr)
     );
     serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// The platform on which this runs, as rustc names it.
+fn host() -> String {
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let output = Command::new(rustc).arg("-vV").output().expect("rustc -vV");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.expect("a host").to_owned()
 }
 
 struct Graph {

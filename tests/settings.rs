@@ -3,6 +3,13 @@
 
 mod support;
 
+#[path = "settings/bounds.rs"]
+mod bounds;
+#[path = "settings/channels.rs"]
+mod channels;
+#[path = "settings/secrets.rs"]
+mod secrets;
+
 use std::os::unix::fs::PermissionsExt;
 
 use support::{Place, Run, finish, root, six};
@@ -252,9 +259,9 @@ channels = ["two"]
         "supervision.toml:25: suppression.bots: \"not good\"; expected a name of 1 to 64 bytes without white space and control characters",
         "supervision.toml:28: log.level: \"loud=quiet=x\"; expected error, warn, info, debug or trace, or a filter of these by module",
         "supervision.toml:39: channel_groups.1.category: \"board games\"; expected 1 to 32 ASCII characters without a space",
-        "supervision.toml:40: channel_groups.1.channels: \"two\" again; expected each channel in one group",
+        "supervision.toml:40: channel_groups.1.channels.0: \"two\" again; expected each channel in one group",
         "supervision.toml:4: epoch.seconds: 0; expected 1 to 604800",
-        "supervision.toml:5: epoch.minutes: unknown key; expected one of seconds",
+        "supervision.toml:5: epoch.minutes: unknown key; expected one of seconds, grace_seconds",
         "supervision.toml:8: weights.bits: ",
         "supervision.toml:9: weights.raid: ",
     ];
@@ -328,7 +335,7 @@ fn faults_in_the_environment_are_named_by_their_variable() {
         (
             "TWZRD_EPOCH__MINUTES",
             "1",
-            "TWZRD_EPOCH__MINUTES: epoch.minutes: unknown key; expected one of seconds",
+            "TWZRD_EPOCH__MINUTES: epoch.minutes: unknown key; expected one of seconds, grace_seconds",
         ),
         (
             "DATABASE_URL",

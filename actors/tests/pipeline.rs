@@ -1,6 +1,7 @@
 //! The way of an event through all actors, on stand-ins for the ports.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code, reason = "shared with the other test files")]
 mod common;
 
 use std::sync::Arc;
@@ -93,7 +94,7 @@ fn suppressed_duplicates() -> u64 {
 async fn a_crash_at_any_step_changes_nothing() {
     let undisturbed = World::quiet().await;
     story(&undisturbed).await;
-    for step in Step::ALL {
+    for step in Step::SETTLEMENT {
         let probe = CrashAt::new(step, &[1, 2, 4]);
         let world = run(Arc::clone(&probe)).await;
         assert!(

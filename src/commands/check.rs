@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::print;
 use crate::cli::Check;
 use crate::exit::{Code, Failure};
+use crate::settings::Line;
 use crate::settings::layers::{Faults, Flags, Layers};
 
 /// Checks the settings; prints faults, or what holds.
@@ -21,9 +22,7 @@ pub(super) fn run(args: &Check, flags: &Flags) -> Result<Code, Failure> {
         }
         Ok((_, layers)) if args.print => {
             let lines = layers.lines();
-            let width = |of: fn(&crate::settings::layers::Line) -> usize| {
-                lines.iter().map(of).max().unwrap_or(0).min(48)
-            };
+            let width = |of: fn(&Line) -> usize| lines.iter().map(of).max().unwrap_or(0).min(48);
             let (key, value) = (width(|line| line.key.len()), width(|line| line.value.len()));
             let text = lines.iter().fold(String::new(), |mut text, line| {
                 let _ = writeln!(

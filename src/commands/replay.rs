@@ -48,12 +48,7 @@ pub(super) async fn run(
     let printed = if args.json {
         report::json(&running.store, &mut out).await
     } else {
-        report::table(
-            &running.store,
-            settings.arithmetic.epoch_seconds.seconds(),
-            &mut out,
-        )
-        .await
+        report::table(&running.store, settings.arithmetic.epoch_seconds, &mut out).await
     };
     running.store.close().await?;
     match printed {

@@ -14,7 +14,7 @@ use crate::cli::{Suppress, SuppressList, SuppressOne};
 use crate::clock::SystemClock;
 use crate::exit::{Code, Failure, OrFail, fail};
 use crate::settings::Settings;
-use crate::wiring::{DataFolder, How, Running};
+use crate::wiring::{DataFolder, How, Opened, Running};
 
 /// How long the filter is waited for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -35,10 +35,14 @@ async fn change(settings: &Settings, args: SuppressOne, suppress: bool) -> Resul
     let data = DataFolder::create(&data_folder(args.data.data, settings))?;
     let how = How {
         seal_when: SealWhen::Asked,
-        segments_age: true,
+        catch_up_on_stop: false,
+        batch_linger: Duration::ZERO,
+        ingest: None,
+        operations: Vec::new(),
         probe: no_probe(),
     };
-    let running = Running::start(&data, settings, how).await?;
+    let opened = Opened::open(&data, settings, true).await?;
+    let running = Running::start(opened, settings, how).await?;
     let change = ListChange {
         suppress,
         hashes,

@@ -4,15 +4,20 @@
 //! the rest is read on. A fault in the file is named with its line.
 
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Tag, Value};
 use figment::{Figment, Profile, Provider};
+use toml_edit::Document;
 
+use super::bounds::MAX_FAULTS;
 use super::lines::{line_at, line_of};
-use super::{Settings, Written};
+use super::secrets::Secrets;
+use super::shown::{Fixed, Line, as_toml, is_secret, masked, walk};
+use super::{Settings, Written, absolute, channels, lists};
 
 /// The shipped settings: the defaults.
 pub const DEFAULTS: &str = include_str!("../../supervision.toml");
@@ -20,11 +25,8 @@ pub const DEFAULTS: &str = include_str!("../../supervision.toml");
 /// The name of the settings file in the working folder.
 pub const FILE_NAME: &str = "supervision.toml";
 
-/// The most faults that are named at once.
-const MAX_FAULTS: usize = 100;
-
 /// Variables that begin like settings and are none.
-const NOT_SETTINGS: [&str; 2] = ["settings", "test_"];
+const NOT_SETTINGS: [&str; 3] = ["settings", "admin_token", "test_"];
 
 /// What flags say.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,14 @@ pub struct Flags {
     pub file: Option<PathBuf>,
     /// Values by dotted key.
     pub values: Vec<(&'static str, Value)>,
+}
+
+impl Flags {
+    /// Where the settings file is, or would be, as an absolute path.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        absolute(self.file.as_deref().unwrap_or(Path::new(FILE_NAME)))
+    }
 }
 
 /// What is wrong with a setting, and where.
@@ -69,29 +79,21 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// A value that holds, for `check --print`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// The dotted key.
-    pub key: String,
-    /// The value as TOML; secrets are masked.
-    pub value: String,
-    /// Where it comes from.
-    pub source: String,
-}
-
 /// The layers, laid over one another.
 pub struct Layers {
     figment: Figment,
     file: Option<File>,
     merged: Dict,
     defaults: Dict,
+    secrets: Secrets,
+    /// What is wrong with the secrets.
+    unusable: Vec<Fault>,
 }
 
 /// The settings file.
 struct File {
     path: PathBuf,
-    text: String,
+    document: Document<String>,
     dict: Dict,
 }
 
@@ -105,7 +107,7 @@ impl Layers {
         let defaults = Figment::from(Toml::string(DEFAULTS));
         let mut figment = defaults.clone();
         if let Some(file) = &file {
-            figment = figment.merge(Toml::string(&file.text));
+            figment = figment.merge(Toml::string(file.document.raw()));
         }
         figment = figment
             .merge(Env::prefixed("TWZRD_").filter(is_setting).split("__"))
@@ -119,11 +121,14 @@ impl Layers {
         }
         let merged = dict_of(&figment).map_err(|fault| Faults(vec![fault]))?;
         let defaults = dict_of(&defaults).map_err(|fault| Faults(vec![fault]))?;
+        let (secrets, unusable) = Secrets::read(|name| std::env::var_os(name));
         let layers = Self {
             figment,
             file,
             merged,
             defaults,
+            secrets,
+            unusable,
         };
         layers.check_secret()?;
         Ok(layers)
@@ -134,7 +139,7 @@ impl Layers {
     /// # Errors
     /// Every fault that was found, at most 100.
     pub fn settings(&self) -> Result<Settings, Faults> {
-        let mut faults = Vec::new();
+        let mut faults = self.unusable.clone();
         let mut merged = self.merged.clone();
         self.refuse_unknown_members(&mut merged, &mut faults);
         let written = loop {
@@ -150,44 +155,73 @@ impl Layers {
                 }
             }
         };
-        match written.check() {
+        let file = self.file.as_ref().map(|file| file.path.as_path());
+        match written.check(self.secrets.clone(), file) {
             Ok(settings) if faults.is_empty() => Ok(settings),
             Ok(_) => Err(Faults(faults)),
             Err(out_of_bounds) => {
-                faults.extend(out_of_bounds.into_iter().map(|wrong| {
-                    let problem = format!("{}; expected {}", wrong.found, wrong.expected);
-                    self.fault(&wrong.path, None, &problem)
+                let room = MAX_FAULTS.saturating_sub(faults.len());
+                faults.extend(out_of_bounds.into_iter().take(room).map(|wrong| {
+                    let problem = match wrong.expected.as_str() {
+                        "" => wrong.found,
+                        expected => format!("{}; expected {expected}", wrong.found),
+                    };
+                    match wrong.place {
+                        None => self.fault(&wrong.path, None, &problem),
+                        Some(place) => Fault {
+                            place,
+                            key: wrong.path.join("."),
+                            problem,
+                        },
+                    }
                 }));
                 Err(Faults(faults))
             }
         }
     }
 
-    /// Every value that holds, with its source, in the order of its key.
+    /// Every value that holds, with its source, in the order of its key; then the secrets of the
+    /// environment.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
         let mut lines = Vec::new();
-        self.gather(&mut Vec::new(), &self.merged, &mut lines);
+        walk(&mut Vec::new(), &self.merged, &mut |path, value| {
+            lines.push(Line {
+                key: path.join("."),
+                value: if is_secret(path) {
+                    masked(value)
+                } else {
+                    as_toml(value)
+                },
+                source: self.place(path, Some(value.tag())),
+            });
+        });
+        lines.extend(self.secrets.names().into_iter().map(|name| Line {
+            key: name.to_owned(),
+            value: "***".to_owned(),
+            source: "environment".to_owned(),
+        }));
         lines
     }
 
-    fn gather(&self, path: &mut Vec<String>, dict: &Dict, lines: &mut Vec<Line>) {
-        for (key, value) in dict {
-            path.push(key.clone());
-            match value {
-                Value::Dict(_, inner) => self.gather(path, inner, lines),
-                value => lines.push(Line {
-                    key: path.join("."),
-                    value: if is_secret(path) {
-                        masked(value)
-                    } else {
-                        as_toml(value)
-                    },
-                    source: self.place(path, Some(value.tag())),
-                }),
-            }
-            path.pop();
-        }
+    /// Everything that cannot be changed while the process runs.
+    #[must_use]
+    pub fn fixed(&self) -> Fixed {
+        let text = self.file.as_ref().map_or("", |file| file.document.raw());
+        Fixed::of(&self.merged, !text.trim().is_empty())
+    }
+
+    /// The files that channel groups name, as absolute paths, whether they can be read or not.
+    #[must_use]
+    pub fn channel_files(&self) -> Vec<PathBuf> {
+        let file = self.file.as_ref().map(|file| file.path.as_path());
+        let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
+        let groups = self.merged.get("channel_groups").and_then(Value::as_array);
+        let named = groups.into_iter().flatten().filter_map(|group| {
+            let file = group.as_dict()?.get("file")?.as_str()?;
+            Some(channels::resolve(folder, Path::new(file)).1)
+        });
+        named.collect()
     }
 
     /// A supervisor or a child that the tree does not have.
@@ -239,7 +273,7 @@ impl Layers {
                 Some(file)
                     if find(&self.merged, path).is_none() || find(&file.dict, path).is_some() =>
                 {
-                    let line = line_of(&file.text, path).unwrap_or(1);
+                    let line = line_of(&file.document, path).unwrap_or(1);
                     format!("{}:{line}", file.path.display())
                 }
                 _ => "default".to_owned(),
@@ -254,10 +288,8 @@ impl Layers {
             return Ok(());
         };
         let path = ["store".to_owned(), "url".to_owned()];
-        let document = toml_edit::Document::parse(file.text.as_str()).ok();
-        let url = document
-            .as_ref()
-            .and_then(|d| d.get("store")?.get("url")?.as_str());
+        let store = file.document.get("store");
+        let url = store.and_then(|store| store.get("url")?.as_str());
         if !url.is_some_and(|url| url.contains('@')) {
             return Ok(());
         }
@@ -281,7 +313,7 @@ fn read_file(given: Option<&Path>) -> Result<Option<File>, Fault> {
         key: String::new(),
         problem,
     };
-    let text = match std::fs::read_to_string(path) {
+    let text = match read_text(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && given.is_none() => {
             return Ok(None);
@@ -292,21 +324,35 @@ fn read_file(given: Option<&Path>) -> Result<Option<File>, Fault> {
             )));
         }
     };
-    if let Err(error) = toml_edit::Document::parse(text.as_str()) {
-        let line = error.span().map_or(1, |span| line_at(&text, span.start));
-        let problem = format!("{}; expected TOML", error.message());
-        return Err(Fault {
-            place: format!("{place}:{line}"),
-            key: String::new(),
-            problem,
-        });
-    }
-    let dict = dict_of(&Figment::from(Toml::string(&text)))?;
+    let document = match Document::parse(text.clone()) {
+        Ok(document) => document,
+        Err(error) => {
+            let line = error.span().map_or(1, |span| line_at(&text, span.start));
+            return Err(Fault {
+                place: format!("{place}:{line}"),
+                key: String::new(),
+                problem: format!("{}; expected TOML", error.message()),
+            });
+        }
+    };
+    let dict = dict_of(&Figment::from(Toml::string(document.raw())))?;
     Ok(Some(File {
         path: path.to_owned(),
-        text,
+        document,
         dict,
     }))
+}
+
+/// Reads a text that has a bound, like every input.
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let mut file = std::fs::File::open(path)?.take(lists::MAX_FILE_BYTES + 1);
+    file.read_to_string(&mut text)?;
+    if text.len() as u64 > lists::MAX_FILE_BYTES {
+        let most = format!("it has more than {} bytes", lists::MAX_FILE_BYTES);
+        return Err(std::io::Error::other(most));
+    }
+    Ok(text)
 }
 
 fn is_setting(key: &figment::value::UncasedStr) -> bool {
@@ -408,45 +454,9 @@ fn variable(path: &[String]) -> String {
     if is_secret(path) && std::env::var_os("DATABASE_URL").is_some() {
         return "DATABASE_URL".to_owned();
     }
-    format!("TWZRD_{}", path.join("__").to_ascii_uppercase())
-}
-
-fn is_secret(path: &[String]) -> bool {
-    path.iter().map(String::as_str).eq(["store", "url"])
-}
-
-fn masked(value: &Value) -> String {
-    if value.as_str().is_some_and(str::is_empty) {
-        "\"\"".to_owned()
-    } else {
-        "***".to_owned()
-    }
-}
-
-fn as_toml(value: &Value) -> String {
-    match value {
-        Value::String(_, text) => toml_edit::Value::from(text.as_str()).to_string(),
-        Value::Array(_, items) => {
-            format!(
-                "[{}]",
-                items.iter().map(as_toml).collect::<Vec<_>>().join(", ")
-            )
-        }
-        Value::Dict(_, inner) => {
-            let pairs: Vec<_> = inner
-                .iter()
-                .map(|(k, v)| format!("{k} = {}", as_toml(v)))
-                .collect();
-            format!("{{ {} }}", pairs.join(", "))
-        }
-        Value::Bool(_, flag) => flag.to_string(),
-        Value::Char(_, c) => format!("{:?}", c.to_string()),
-        Value::Num(_, number) => number
-            .to_u128()
-            .map(|n| n.to_string())
-            .or_else(|| number.to_i128().map(|n| n.to_string()))
-            .or_else(|| number.to_f64().map(|n| n.to_string()))
-            .unwrap_or_default(),
-        Value::Empty(..) => "\"\"".to_owned(),
-    }
+    // What is in a list is in the variable of the list.
+    let is_place = |key: &String| key.bytes().all(|b| b.is_ascii_digit());
+    let keys = path.iter().take_while(|key| !is_place(key));
+    let keys: Vec<_> = keys.map(|key| key.to_ascii_uppercase()).collect();
+    format!("TWZRD_{}", keys.join("__"))
 }

@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use toml_edit::{ArrayOfTables, Document, Item, TableLike};
+use toml_edit::{Array, ArrayOfTables, Document, Item, TableLike, Value};
 
 /// The line on which a key stands, or, where it does not, the nearest of the tables around it.
-pub(super) fn line_of(text: &str, path: &[String]) -> Option<usize> {
-    let document = Document::parse(text).ok()?;
+pub(super) fn line_of(document: &Document<String>, path: &[String]) -> Option<usize> {
     let mut at = At::Table(document.as_table());
     let mut nearest = None;
     for key in path {
@@ -16,7 +15,7 @@ pub(super) fn line_of(text: &str, path: &[String]) -> Option<usize> {
         nearest = span.or(nearest);
         at = inner;
     }
-    nearest.map(|span| line_at(text, span.start))
+    nearest.map(|span| line_at(document.raw(), span.start))
 }
 
 /// The line in which a byte lies; the first is 1.
@@ -33,6 +32,7 @@ pub(super) fn line_at(text: &str, byte: usize) -> usize {
 enum At<'a> {
     Table(&'a dyn TableLike),
     Tables(&'a ArrayOfTables),
+    Array(&'a Array),
     Value,
 }
 
@@ -47,6 +47,15 @@ impl<'a> At<'a> {
                 let table = tables.get(key.parse().ok()?)?;
                 Some((table.span(), Self::Table(table)))
             }
+            Self::Array(array) => {
+                let value = array.get(key.parse().ok()?)?;
+                let inner = match value {
+                    Value::InlineTable(table) => Self::Table(table),
+                    Value::Array(array) => Self::Array(array),
+                    _ => Self::Value,
+                };
+                Some((value.span(), inner))
+            }
             Self::Value => None,
         }
     }
@@ -54,6 +63,7 @@ impl<'a> At<'a> {
     fn of(item: &'a Item) -> Self {
         match item {
             Item::ArrayOfTables(tables) => Self::Tables(tables),
+            Item::Value(Value::Array(array)) => Self::Array(array),
             other => other.as_table_like().map_or(Self::Value, Self::Table),
         }
     }
@@ -64,9 +74,9 @@ mod tests {
     use super::*;
 
     fn line(path: &[&str]) -> Option<usize> {
-        let text = "a = 1\n[b]\nc = { d = 2 }\n[[e]]\nf = 3\n[[e]]\nf = 4\n";
+        let text = "a = 1\n[b]\nc = { d = 2 }\n[[e]]\nf = 3\n[[e]]\nf = [\n4,\n5\n]\n";
         line_of(
-            text,
+            &Document::parse(text.to_owned()).ok()?,
             &path.iter().map(|&key| key.to_owned()).collect::<Vec<_>>(),
         )
     }
@@ -76,6 +86,7 @@ mod tests {
         assert_eq!(line(&["a"]), Some(1));
         assert_eq!(line(&["b", "c", "d"]), Some(3));
         assert_eq!(line(&["e", "1", "f"]), Some(7));
+        assert_eq!(line(&["e", "1", "f", "1"]), Some(9));
     }
 
     #[test]

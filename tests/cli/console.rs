@@ -10,11 +10,11 @@ use crate::support::{Place, finish, sample, six};
 const EXIT_CODES: &str = "
 Exit codes:
     0  all went well
-    1  the answer is no: a proof that fails, a person who took no part
+    1  the answer is no: a proof that fails, a person who took no part, a change that is refused
     2  the command line is wrong
    65  an input is binary, damaged or cut
    66  an input or a data folder cannot be opened
-   69  the database is away, or follows another journal
+   69  the database is away, or follows another journal; or no process answers
    70  the supervision tree gave up
    73  a folder cannot be made
    74  reading or writing failed, for example on a full disk
@@ -28,7 +28,9 @@ fn the_help_lists_the_commands_and_the_exit_codes() {
     let place = Place::new();
     let help = place.run(&["--help"]).good();
     assert!(help.ends_with(EXIT_CODES), "{help}");
-    for command in ["replay", "check", "proof", "verify", "suppress"] {
+    for command in [
+        "run", "demo", "status", "channels", "replay", "check", "proof", "verify", "suppress",
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         place.run(&[command, "--help"]).good();
     }

@@ -1,7 +1,7 @@
 //! A journal is the audit trail: replayed, it gives what was sealed at the time.
 
 use serde_json::Value;
-use twzrd_testkit::traffic::{BOUNDARY, Profile, Traffic};
+use twzrd_simulator::traffic::{BOUNDARY, Profile, Traffic};
 
 use crate::support::{Place, Run, compressed, message, six};
 

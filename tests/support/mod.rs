@@ -99,7 +99,10 @@ impl Place {
             .env("TMPDIR", self.path("tmp"))
             .env_remove("RUST_LOG");
         for (name, _) in std::env::vars_os() {
-            let is_setting = name.to_string_lossy().starts_with("TWZRD_");
+            let name_text = name.to_string_lossy();
+            let is_setting = ["TWZRD_", "TWITCH_"]
+                .iter()
+                .any(|it| name_text.starts_with(it));
             if is_setting || name == "DATABASE_URL" {
                 command.env_remove(name);
             }

@@ -9,7 +9,7 @@ use twzrd_actors::epoch_sealer::{EpochSealerMsg, SealWhen};
 use twzrd_actors::step::{Probe, Step, no_probe};
 use twzrd_actors::suppression_filter::{ListChange, SuppressionFilterMsg};
 use twzrd_actors::tree::{
-    self, CHILDREN, ChildPlan, Parts, Plan, Refs, SUPERVISORS, SupervisorPlan,
+    self, CHILDREN, ChildPlan, Ingest, Parts, Plan, Refs, SUPERVISORS, SupervisorPlan,
 };
 use twzrd_actors::tree_builder::TreeBuilderMsg;
 use twzrd_domain::event::{Action, Event, MessageId, Outcome};
@@ -35,12 +35,23 @@ pub fn plan() -> Plan {
         backoff_max_ms: 0,
         backoff_jitter: 0.0,
         stall_after_ms: 60_000,
+        cool_down_restarts: None,
+        cool_down_period_ms: None,
+        cool_down_pause_ms: None,
     };
     let named = |name: &&str| (*name).to_owned();
+    let strategy = |name: &str| match name {
+        "ingest" => Strategy::RestForOne,
+        _ => Strategy::OneForOne,
+    };
+    let declared = |name: &&str| SupervisorPlan {
+        strategy: strategy(name),
+        ..supervisor.clone()
+    };
     Plan {
         supervisors: SUPERVISORS
             .iter()
-            .map(|n| (named(n), supervisor.clone()))
+            .map(|n| (named(n), declared(n)))
             .collect(),
         children: CHILDREN
             .iter()
@@ -78,6 +89,16 @@ impl World {
         seal_when: SealWhen,
         probe: Arc<dyn Probe>,
     ) -> Self {
+        Self::start_with(store, journal, seal_when, None, probe).await
+    }
+
+    pub async fn start_with(
+        store: MemoryStore,
+        journal: MemoryJournal,
+        seal_when: SealWhen,
+        ingest: Option<Ingest>,
+        probe: Arc<dyn Probe>,
+    ) -> Self {
         let parts = Parts {
             folder: Arc::new(journal.clone()),
             batches: Arc::new(store.clone()),
@@ -87,6 +108,10 @@ impl World {
             bots: Arc::new(HashSet::from([Name::parse("nightbot").unwrap()])),
             seal_when,
             batch_records: 97,
+            batch_linger: Duration::ZERO,
+            catch_up_on_stop: true,
+            ingest,
+            operations: Vec::new(),
             probe,
         };
         let (spec, refs) = tree::build(&plan(), &parts).unwrap();
@@ -127,6 +152,14 @@ impl World {
                 return;
             }
             let _ = self.refs.filter.wait_running(ANSWER_WITHIN).await;
+        }
+    }
+
+    /// Waits until the store has applied all that the journal holds.
+    pub async fn settle(&self) {
+        use twzrd_domain::ports::{BatchStore, JournalFolder};
+        while BatchStore::offset(&self.store).await.unwrap() < self.journal.durable() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

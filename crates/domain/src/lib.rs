@@ -11,6 +11,9 @@
 //! [`merkle::MerkleTree`] turns leaves into a root and proofs.
 
 pub mod batch;
+pub mod budget;
+pub mod chat;
+pub mod coverage;
 pub mod epoch;
 pub mod event;
 pub mod fold;
@@ -24,6 +27,7 @@ pub mod ports;
 pub mod proof;
 pub mod publication;
 pub mod record;
+pub mod roster;
 pub mod seal;
 pub mod signal;
 pub mod weight;

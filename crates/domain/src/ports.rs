@@ -256,6 +256,47 @@ pub trait ReportStore: Send + Sync {
     ) -> Result<Option<ProofMaterial>, StoreError>;
 }
 
+/// A line that crashed its collector again and again, and is set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The channel.
+    pub channel: Channel,
+    /// The line as it came.
+    pub line: String,
+    /// How the collector ended.
+    pub error: String,
+    /// How often it did.
+    pub crashes: u64,
+    /// When, in Unix milliseconds.
+    pub at: UnixMs,
+}
+
+/// The latest stretch of time in which a channel was not heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastGap {
+    /// The channel.
+    pub channel: Channel,
+    /// From when, in milliseconds since the Unix epoch.
+    pub from: UnixMs,
+    /// True where its end is not known: it goes on.
+    pub is_open: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// The store as the collectors and the channel roster see it.
+#[async_trait]
+pub trait IngestStore: Send + Sync {
+    /// Where the store stands.
+    async fn offset(&self) -> Result<Seq, StoreError>;
+
+    /// The latest gap of each channel that ever had one, by channel.
+    async fn last_gaps(&self) -> Result<Vec<LastGap>, StoreError>;
+
+    /// Sets a line aside. May come twice for the same line.
+    async fn quarantine(&self, line: &Quarantined) -> Result<(), StoreError>;
+}
+
 /// The journal could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum JournalError {

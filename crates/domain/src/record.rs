@@ -135,13 +135,16 @@ pub struct Bind {
 }
 
 /// A stretch of time in which a channel was not heard.
+///
+/// It is written when it begins, with `until` at `from`, which says that it goes on; and once more
+/// when it ends, from the same moment on. So a process that dies in between leaves it open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// The channel.
     pub channel: Channel,
     /// From when, in milliseconds since the Unix epoch.
     pub from: UnixMs,
-    /// Until when; the first millisecond in which it was heard again.
+    /// Until when: the first millisecond in which it was heard again; `from` while it goes on.
     pub until: UnixMs,
     /// Why.
     pub reason: String,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -100,7 +100,7 @@ pub struct Store {
 struct Inner {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
-    groups: Groups,
+    groups: RwLock<Arc<Groups>>,
 }
 
 impl fmt::Debug for Store {
@@ -263,7 +263,7 @@ impl Store {
         let inner = Inner {
             writer,
             reader,
-            groups,
+            groups: RwLock::new(Arc::new(groups)),
         };
         Self {
             inner: Arc::new(inner),
@@ -292,8 +292,19 @@ impl Store {
         &self.inner.reader
     }
 
-    pub(crate) fn groups(&self) -> &Groups {
-        &self.inner.groups
+    /// From now on, writes the rows of a channel under these groups. What is written stays.
+    pub fn set_groups(&self, groups: Groups) {
+        let mut held = self
+            .inner
+            .groups
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *held = Arc::new(groups);
+    }
+
+    pub(crate) fn groups(&self) -> Arc<Groups> {
+        let held = self.inner.groups.read();
+        Arc::clone(&held.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Begins to write. Dropping the transaction undoes it.

@@ -10,8 +10,8 @@ pub mod entity;
 mod batch;
 mod control;
 mod error;
+mod ingest;
 mod participants;
-mod quarantine;
 mod report;
 mod rows;
 mod seal;
@@ -23,4 +23,3 @@ mod tree;
 
 pub use connect::{Store, StoreUrl, Timeouts};
 pub use error::OpenError;
-pub use quarantine::Quarantined;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use sea_orm::QueryResult;
-use twzrd_domain::epoch::{Epoch, EpochLength, UnixMs};
+use twzrd_domain::coverage::{self, Stretch};
+use twzrd_domain::epoch::Epoch;
 use twzrd_domain::identity::Channel;
 use twzrd_domain::ledger::Counts;
 use twzrd_domain::ports::{ReportStore, SealedEpoch, StoreError};
@@ -15,9 +16,6 @@ use crate::connect::Store;
 use crate::sealed::node;
 use crate::sql::Type::Text;
 use crate::sql::{NAME, among, column, int, list, parsed, query, unsigned};
-
-/// Stretches of time, from and until in Unix milliseconds, ordered by their begin.
-type Stretches = Vec<(UnixMs, UnixMs)>;
 
 #[async_trait]
 impl ReportStore for Store {
@@ -123,12 +121,12 @@ impl Store {
         let backend = self.backend();
         let sql = format!(
             "SELECT channel, from_ms, until_ms FROM coverage_gap \
-             WHERE {} AND from_ms < $2 AND until_ms > $3 ORDER BY channel, from_ms",
+             WHERE {} AND from_ms < $2 AND (until_ms > $3 OR until_ms = from_ms) ORDER BY channel, from_ms",
             among(backend, "channel", 1)
         );
         let channels = sealed.iter().map(|one| one.channel.as_str());
         let values = [list(backend, Text, channels), end.into(), begin.into()];
-        let mut gaps: HashMap<String, Stretches> = HashMap::new();
+        let mut gaps: HashMap<String, Vec<Stretch>> = HashMap::new();
         for row in query(db, sql, values, DOING).await? {
             let from = unsigned(column(&row, 1, DOING)?, "coverage_gap.from_ms")?;
             let until = unsigned(column(&row, 2, DOING)?, "coverage_gap.until_ms")?;
@@ -137,7 +135,7 @@ impl Store {
         }
         for one in sealed {
             if let Some(gaps) = gaps.get(one.channel.as_str()) {
-                one.gap_ms = missing(gaps, one.epoch, length);
+                one.gap_ms = coverage::gap_ms(gaps.iter().copied(), one.epoch, length);
             }
         }
         Ok(())
@@ -159,38 +157,4 @@ fn row_of(row: &QueryResult) -> Result<SealedEpoch, StoreError> {
         claim_root: claim.transpose()?,
         gap_ms: 0,
     })
-}
-
-/// How much of an epoch these stretches cover. What two of them share counts once.
-fn missing(gaps: &[(UnixMs, UnixMs)], epoch: Epoch, length: EpochLength) -> UnixMs {
-    let (begin, end) = (epoch.0.saturating_mul(1000), length.end_of(epoch));
-    let mut covered_to = begin;
-    let mut missing = 0;
-    for &(from, until) in gaps {
-        let from = from.clamp(covered_to, end.max(covered_to));
-        let until = until.min(end);
-        missing += until.saturating_sub(from);
-        covered_to = covered_to.max(until);
-    }
-    missing
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gaps_are_cut_at_the_epoch_and_what_they_share_counts_once() {
-        let minute = EpochLength::new(60).unwrap();
-        let gaps = |gaps: &[(UnixMs, UnixMs)]| missing(gaps, Epoch(60), minute);
-        assert_eq!(gaps(&[]), 0);
-        assert_eq!(gaps(&[(0, 59_999)]), 0);
-        assert_eq!(gaps(&[(0, 61_000)]), 1000);
-        assert_eq!(gaps(&[(119_000, 500_000)]), 1000);
-        assert_eq!(gaps(&[(120_000, 130_000)]), 0);
-        assert_eq!(gaps(&[(0, 999_999)]), 60_000);
-        let overlapping = [(61_000, 70_000), (62_000, 65_000), (69_000, 71_000)];
-        assert_eq!(gaps(&overlapping), 10_000);
-    }
 }

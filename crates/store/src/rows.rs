@@ -128,8 +128,9 @@ impl Store {
         db: &C,
         batch: &Batch,
     ) -> Result<(), StoreError> {
+        let groups = self.groups();
         let rows = batch.participants.iter().map(|row| {
-            let group = self.groups().of(&row.channel);
+            let group = groups.of(&row.channel);
             Ok([
                 int(row.epoch.0, "channel_participation.epoch")?.into(),
                 row.channel.as_str().into(),

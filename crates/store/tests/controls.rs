@@ -9,10 +9,12 @@ use common::{
 use sea_orm::EntityTrait;
 use twzrd_domain::batch::{Batch, Change, Control};
 use twzrd_domain::identity::{UserHash, Wallet};
-use twzrd_domain::ports::{ReportStore, SealStore, SuppressedPerson, SuppressionStore};
+use twzrd_domain::ports::Quarantined;
+use twzrd_domain::ports::{
+    IngestStore, ReportStore, SealStore, SuppressedPerson, SuppressionStore,
+};
 use twzrd_domain::record::{Bind, Gap};
 use twzrd_domain::signal::SignalKind;
-use twzrd_store::Quarantined;
 use twzrd_store::entity::{
     coverage_gap, epochs, quarantine, suppression_list, suppression_log, user_wallet_bindings,
 };

@@ -7,11 +7,15 @@
 mod clock;
 mod faults;
 mod journal;
+mod judge;
+mod network;
 mod state;
 mod store;
 
 pub use clock::ManualClock;
 pub use faults::{Fault, Faults, Injected};
 pub use journal::{DEFAULT_APPEND_LIMIT, MemoryJournal};
+pub use judge::{FakeJudge, POISON};
+pub use network::{Asked, FakeNetwork};
 pub use state::{Bound, MinuteStats, Name, Opted, Refused, Seen, State};
 pub use store::MemoryStore;

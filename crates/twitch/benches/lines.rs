@@ -1,4 +1,5 @@
-//! Lines judged in a second on one core, beside twitch-irc's parser over the same lines.
+//! Lines judged in a second on one core, beside twitch-irc's parser over the same lines, and what
+//! a socket's reader adds to that.
 //!
 //! `cargo bench -p twzrd-twitch --bench lines` prints a table; without `--bench` each row runs once
 //! over a few lines, to see that it does run.
@@ -6,14 +7,19 @@
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use twitch_irc::message::{IRCMessage, ServerMessage};
+use twzrd_domain::chat::{ChatReader, Chunk};
 use twzrd_domain::epoch::EpochLength;
-use twzrd_testkit::traffic::{Profile, Traffic};
+use twzrd_domain::identity::Login;
+use twzrd_simulator::traffic::{Profile, Traffic};
+use twzrd_testkit::fake::ManualClock;
 use twzrd_twitch::intake::IntakeBuilder;
 use twzrd_twitch::line::{Arrival, read};
+use twzrd_twitch::net::halves;
 
 /// How many lines a collector hands over at a time.
 const INTAKE_LINES: usize = 1_000;
@@ -46,6 +52,7 @@ fn main() {
             .expect("at least one run");
         let seconds = best.as_secs_f64() / generated.len() as f64;
         println!("{name:<44} {:>12.0} {:>10.0}", 1.0 / seconds, seconds * 1e9);
+        seconds
     };
     row("line::read", &mut || {
         for line in &generated {
@@ -57,7 +64,7 @@ fn main() {
             black_box(read(black_box(line), Arrival::Recorded, true));
         }
     });
-    row("IntakeBuilder, 1,000 lines each", &mut || {
+    let judging = row("IntakeBuilder, 1,000 lines each", &mut || {
         for lines in generated.chunks(INTAKE_LINES) {
             let mut intake = IntakeBuilder::new(EpochLength::HOUR, false);
             for line in lines {
@@ -66,6 +73,22 @@ fn main() {
             black_box(intake.finish(None));
         }
     });
+    let stream: Vec<u8> = generated
+        .iter()
+        .flat_map(|line| [line.as_slice(), b"\r\n"].concat())
+        .collect();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let reading = row("Reader: split and route, from memory", &mut || {
+        let split = runtime.block_on(split(black_box(&stream)));
+        assert!(split <= generated.len() && split > 0, "{split} lines");
+    });
+    println!(
+        "{:<44} {:>11.1}%",
+        "Reader, as a part of IntakeBuilder",
+        100.0 * reading / judging
+    );
     row("twitch-irc: IRCMessage::parse", &mut || {
         for line in &generated {
             let text = std::str::from_utf8(black_box(line)).ok();
@@ -86,6 +109,18 @@ fn main() {
             black_box(&line);
         }
     });
+}
+
+/// How many lines a reader hands out of a stream.
+async fn split(stream: &[u8]) -> usize {
+    let nick = Login::parse("justinfan1").expect("a login");
+    let clock = Arc::new(ManualClock::default());
+    let (mut reader, _) = halves(stream, tokio::io::sink(), nick, clock);
+    let (mut chunk, mut lines) = (Chunk::default(), 0);
+    while reader.read(&mut chunk).await.is_ok() {
+        lines += black_box(&chunk).lines.len();
+    }
+    lines
 }
 
 fn timed(work: &mut dyn FnMut()) -> Duration {

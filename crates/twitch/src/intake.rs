@@ -43,30 +43,37 @@ impl IntakeBuilder {
                     Candidate::Event(event) => event.ts,
                     Candidate::Passed(passed) => passed.ts,
                 };
-                self.at = self.at.max(ts);
+                self.pass(arrival, Some(ts));
                 self.candidates.push(candidate);
             }
             Line::Uncounted {
                 outcome,
                 channel,
                 at,
-            } => self.book(outcome, channel, at),
+            } => {
+                self.pass(arrival, at);
+                self.book(outcome, channel, at);
+            }
         }
         self.lines += 1;
     }
 
     /// Takes in a line that was too long to be read at all.
     pub fn push_oversized(&mut self, arrival: Arrival) {
-        let at = match arrival {
-            Arrival::Live(at) => Some(at),
-            Arrival::Recorded => None,
-        };
+        let at = arrival.received();
+        self.pass(arrival, at);
         self.book(Outcome::Invalid, Channel::none(), at);
         self.lines += 1;
     }
 
+    /// Moves the time of the intake on: to the latest receipt, or in a recording to the latest
+    /// time that a line has.
+    fn pass(&mut self, arrival: Arrival, at: Option<UnixMs>) {
+        let at = arrival.received().or(at).unwrap_or_default();
+        self.at = self.at.max(at);
+    }
+
     fn book(&mut self, outcome: Outcome, channel: Channel, at: Option<UnixMs>) {
-        self.at = self.at.max(at.unwrap_or_default());
         let epoch = at.map_or(Epoch::NONE, |at| self.length.epoch_of(at));
         *self.tally.entry((epoch, channel, outcome)).or_default() += 1;
     }

@@ -75,7 +75,8 @@ pub fn read(line: &[u8], arrival: Arrival, keep_text: bool) -> Line {
 }
 
 impl Arrival {
-    const fn received(self) -> Option<UnixMs> {
+    /// When it was received; none for a recording.
+    pub(crate) const fn received(self) -> Option<UnixMs> {
         match self {
             Self::Live(at) => Some(at),
             Self::Recorded => None,

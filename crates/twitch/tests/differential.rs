@@ -13,7 +13,7 @@ use twzrd_domain::epoch::UnixMs;
 use twzrd_domain::event::Outcome;
 use twzrd_domain::identity::Channel;
 use twzrd_domain::record::Candidate;
-use twzrd_testkit::traffic::{BOUNDARY, Kind, Profile, Traffic};
+use twzrd_simulator::traffic::{BOUNDARY, Kind, Profile, Traffic};
 use twzrd_twitch::line::{Arrival, Line, read};
 
 use judge::judge;

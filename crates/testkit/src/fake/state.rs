@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use compact_str::CompactString;
 use twzrd_domain::batch::{Batch, Change, Control, Group, Groups, Position};
+use twzrd_domain::coverage;
 use twzrd_domain::epoch::{Epoch, Minute, UnixMs};
 use twzrd_domain::identity::{Channel, Login, UserHash, Wallet};
 use twzrd_domain::invariant;
 use twzrd_domain::ledger::Counts;
-use twzrd_domain::ports::{BuiltTrees, StoreError};
-use twzrd_domain::record::{Bind, Gap, Seq, Suppress};
+use twzrd_domain::ports::{BuiltTrees, Quarantined, StoreError};
+use twzrd_domain::record::{Bind, Gap, Suppress};
 use twzrd_domain::seal::{FrozenChannel, Participant};
 use twzrd_domain::signal::{SignalKind, SignalSums};
 use twzrd_domain::weight::Arithmetic;
@@ -114,8 +115,10 @@ pub struct State {
     pub suppressed: BTreeMap<UserHash, Opted>,
     /// Wallets by hash by login.
     pub bindings: BTreeMap<UserHash, Bound>,
-    /// Gaps, by the number of their record.
-    pub gaps: BTreeMap<Seq, Gap>,
+    /// Lines that were set aside.
+    pub quarantine: Vec<Quarantined>,
+    /// Gaps, by channel and begin.
+    pub gaps: BTreeMap<(Channel, UnixMs), Gap>,
 }
 
 impl State {
@@ -261,7 +264,11 @@ impl State {
             Change::Bind(bind) => self.bind(bind, control.at),
             Change::Settings(settings) => self.arithmetic = Some(settings.clone()),
             Change::Gap(gap) => {
-                self.gaps.insert(control.seq, gap.clone());
+                let key = (gap.channel.clone(), gap.from);
+                let known = self.gaps.entry(key).or_insert_with(|| gap.clone());
+                if gap.until > known.until {
+                    *known = gap.clone();
+                }
             }
         }
     }
@@ -347,19 +354,7 @@ impl State {
     /// once.
     pub(super) fn gap_ms(&self, epoch: Epoch, channel: &Channel) -> u64 {
         let length = self.arithmetic.clone().unwrap_or_default().epoch_seconds;
-        let (begin, end) = (epoch.0 * 1000, length.end_of(epoch));
         let gaps = self.gaps.values().filter(|gap| gap.channel == *channel);
-        let mut stretches: Vec<_> = gaps
-            .map(|gap| (gap.from.clamp(begin, end), gap.until.clamp(begin, end)))
-            .collect();
-        stretches.sort_unstable();
-        let mut heard_from = begin;
-        let mut missing = 0;
-        for (from, until) in stretches {
-            let from = from.max(heard_from);
-            missing += until.saturating_sub(from);
-            heard_from = heard_from.max(until);
-        }
-        missing
+        coverage::gap_ms(gaps.map(|gap| (gap.from, gap.until)), epoch, length)
     }
 }

@@ -1,5 +1,6 @@
 //! The store in memory.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -8,8 +9,8 @@ use twzrd_domain::epoch::{Epoch, UnixMs};
 use twzrd_domain::identity::{Channel, UserHash};
 use twzrd_domain::ledger::Counts;
 use twzrd_domain::ports::{
-    BatchStore, BuiltTrees, Committed, Projection, ReportStore, SealStore, SealedEpoch, StoreError,
-    SuppressedPerson, SuppressionStore, TreeStore, Unbuilt,
+    BatchStore, BuiltTrees, Committed, IngestStore, LastGap, Projection, Quarantined, ReportStore,
+    SealStore, SealedEpoch, StoreError, SuppressedPerson, SuppressionStore, TreeStore, Unbuilt,
 };
 use twzrd_domain::proof::ProofMaterial;
 use twzrd_domain::record::Seq;
@@ -337,6 +338,39 @@ impl SuppressionStore for MemoryStore {
                 .collect())
         };
         self.run("aliases", work).await
+    }
+}
+
+#[async_trait]
+impl IngestStore for MemoryStore {
+    async fn offset(&self) -> Result<Seq, StoreError> {
+        BatchStore::offset(self).await
+    }
+
+    async fn last_gaps(&self) -> Result<Vec<LastGap>, StoreError> {
+        let work = |state: &mut State| {
+            let mut last = BTreeMap::new();
+            for gap in state.gaps.values() {
+                let gap = LastGap {
+                    channel: gap.channel.clone(),
+                    from: gap.from,
+                    is_open: gap.until <= gap.from,
+                    reason: gap.reason.clone(),
+                };
+                last.insert(gap.channel.clone(), gap);
+            }
+            Ok(last.into_values().collect())
+        };
+        self.run("last_gaps", work).await
+    }
+
+    async fn quarantine(&self, line: &Quarantined) -> Result<(), StoreError> {
+        let line = line.clone();
+        let work = |state: &mut State| {
+            state.quarantine.push(line);
+            Ok(())
+        };
+        self.run("quarantine", work).await
     }
 }
 

@@ -1,0 +1,116 @@
+//! Values as they are shown and compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use figment::value::{Dict, Value};
+
+/// A value that holds, for `check --print`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The dotted key.
+    pub key: String,
+    /// The value as TOML; secrets are masked.
+    pub value: String,
+    /// Where it comes from.
+    pub source: String,
+}
+
+/// The one section that can be changed while the process runs.
+const RELOADABLE: &str = "channel_groups";
+
+/// Everything that cannot be changed while the process runs. Holds secrets, and shows none.
+#[derive(Clone)]
+pub struct Fixed {
+    held: BTreeMap<String, Held>,
+    /// Whether there is a settings file that says something.
+    pub has_file: bool,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Held {
+    value: String,
+    is_secret: bool,
+}
+
+impl Fixed {
+    pub(super) fn of(dict: &Dict, has_file: bool) -> Self {
+        let mut held = BTreeMap::new();
+        walk(&mut Vec::new(), dict, &mut |path, value| {
+            if path[0] != RELOADABLE {
+                let is_secret = is_secret(path);
+                let value = as_toml(value);
+                held.insert(path.join("."), Held { value, is_secret });
+            }
+        });
+        Self { held, has_file }
+    }
+
+    /// What differs in `wanted`, by key: what holds, and what was found instead.
+    #[must_use]
+    pub fn differences(&self, wanted: &Self) -> Vec<String> {
+        let keys: BTreeSet<_> = self.held.keys().chain(wanted.held.keys()).collect();
+        keys.into_iter()
+            .filter_map(|key| {
+                let (old, new) = (self.held.get(key), wanted.held.get(key));
+                let told = |held: Option<&Held>| match held {
+                    None => "nothing".to_owned(),
+                    Some(held) if held.is_secret && held.value != "\"\"" => "***".to_owned(),
+                    Some(held) => held.value.clone(),
+                };
+                (old != new).then(|| format!("{key}: {} holds, {} was found", told(old), told(new)))
+            })
+            .collect()
+    }
+}
+
+/// Calls `each` for every value that is no table, with its path.
+pub(super) fn walk(path: &mut Vec<String>, dict: &Dict, each: &mut impl FnMut(&[String], &Value)) {
+    for (key, value) in dict {
+        path.push(key.clone());
+        match value {
+            Value::Dict(_, inner) => walk(path, inner, each),
+            value => each(path, value),
+        }
+        path.pop();
+    }
+}
+
+pub(super) fn is_secret(path: &[String]) -> bool {
+    path.iter().map(String::as_str).eq(["store", "url"])
+}
+
+pub(super) fn masked(value: &Value) -> String {
+    if value.as_str().is_some_and(str::is_empty) {
+        "\"\"".to_owned()
+    } else {
+        "***".to_owned()
+    }
+}
+
+pub(super) fn as_toml(value: &Value) -> String {
+    match value {
+        Value::String(_, text) => toml_edit::Value::from(text.as_str()).to_string(),
+        Value::Array(_, items) => {
+            format!(
+                "[{}]",
+                items.iter().map(as_toml).collect::<Vec<_>>().join(", ")
+            )
+        }
+        Value::Dict(_, inner) => {
+            let pairs: Vec<_> = inner
+                .iter()
+                .map(|(k, v)| format!("{k} = {}", as_toml(v)))
+                .collect();
+            format!("{{ {} }}", pairs.join(", "))
+        }
+        Value::Bool(_, flag) => flag.to_string(),
+        Value::Char(_, c) => format!("{:?}", c.to_string()),
+        Value::Num(_, number) => number
+            .to_u128()
+            .map(|n| n.to_string())
+            .or_else(|| number.to_i128().map(|n| n.to_string()))
+            .or_else(|| number.to_f64().map(|n| n.to_string()))
+            .unwrap_or_default(),
+        Value::Empty(..) => "\"\"".to_owned(),
+    }
+}

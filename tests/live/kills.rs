@@ -1,0 +1,86 @@
+//! Every actor is killed, again and again, under load.
+
+use std::time::Duration;
+
+use twzrd_supervision::ChildRef;
+
+use crate::world::{Plan, World};
+
+/// Kills whatever runs behind a reference now. It is not asked, and cleans nothing up.
+pub(crate) fn kill<M: ractor::Message>(child: &ChildRef<M>) {
+    if let Some(life) = child.current() {
+        life.actor().kill();
+    }
+}
+
+/// Limits that such a storm of kills does not reach.
+pub(crate) const NO_ESCALATION: &str = r"
+    [supervisors.settlement]
+    intensity = 100000
+    [supervisors.root]
+    intensity = 1000
+    [supervisors.ingest]
+    intensity = 100000
+    [supervisors.collectors]
+    intensity = 100000
+    [children.collector]
+    cool_down_restarts = 100000
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_every_actor_behind_the_sockets_changes_neither_roots_nor_ledger() {
+    let plan = Plan {
+        more: NO_ESCALATION,
+        ..Plan::default()
+    };
+    let world = World::start(plan).await;
+    world.all_heard().await;
+    world.simulator.set_rate(1_000);
+    let refs = &world.live.running.refs;
+    for round in 0..8 {
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        kill(&refs.journal);
+        kill(&refs.filter);
+        kill(&refs.batcher);
+        kill(&refs.sealer);
+        kill(&refs.trees);
+        for room in world.live.board.rooms().iter().skip(round % 2).step_by(2) {
+            kill(room.collector());
+        }
+    }
+    world.settle().await;
+    world.equals_a_replay_of_the_log().await;
+    let snapshot = world.live.running.tree.which_children();
+    for name in [
+        "journal",
+        "suppression_filter",
+        "participation_batcher",
+        "epoch_sealer",
+    ] {
+        let child = snapshot.find(&format!("root/settlement/{name}")).unwrap();
+        assert!(child.restarts >= 8, "{name}: {}", child.restarts);
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_connections_and_the_roster_loses_nothing_that_was_read() {
+    let plan = Plan {
+        more: NO_ESCALATION,
+        ..Plan::default()
+    };
+    let world = World::start(plan).await;
+    world.all_heard().await;
+    world.simulator.set_rate(1_000);
+    for round in 0..5 {
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        kill(&world.live.running.refs.roster);
+        let links = world.live.board.links();
+        kill(links[round % links.len()].child());
+    }
+    world.all_heard().await;
+    world.settle().await;
+    world.equals_a_replay_of_the_log().await;
+    world.no_limit_was_broken();
+    world.stop().await;
+}

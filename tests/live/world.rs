@@ -1,0 +1,382 @@
+//! The service in this process, and the simulator that it listens to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use twzrd::clock::SystemClock;
+use twzrd::live::beside::GatewayService;
+use twzrd::live::{self, Assembly, Live};
+use twzrd::progress::Progress;
+use twzrd::replay::Replay;
+use twzrd::replay::input::Input;
+use twzrd::settings::Settings;
+use twzrd::settings::layers::{Flags, Layers};
+use twzrd::telemetry::Terminal;
+use twzrd::wiring::{DataFolder, Opened};
+use twzrd_actors::step::{Probe, no_probe};
+use twzrd_domain::batch::Position;
+use twzrd_domain::ledger::Counts;
+use twzrd_domain::ports::{JournalFolder, ReportStore, SealStore, SealedEpoch};
+use twzrd_domain::record::Record;
+use twzrd_simulator::log::Line;
+use twzrd_simulator::traffic::{Kind, Shares};
+use twzrd_simulator::{Config, Limit, Rooms, Simulator};
+
+/// How long anything may take before a test gives up on it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits until something holds.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let begun = tokio::time::Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < PATIENCE, "it never held: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What a world is made of.
+pub(crate) struct Plan {
+    pub(crate) channels: u32,
+    pub(crate) users: u32,
+    pub(crate) channels_per_connection: u32,
+    pub(crate) joins: u32,
+    pub(crate) epoch_seconds: u32,
+    pub(crate) database_url: Option<String>,
+    /// More settings, as TOML.
+    pub(crate) more: &'static str,
+    pub(crate) probe: Arc<dyn Probe>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            channels: 40,
+            users: 2_000,
+            channels_per_connection: 10,
+            joins: 2_000,
+            epoch_seconds: 4,
+            database_url: None,
+            more: "",
+            probe: no_probe(),
+        }
+    }
+}
+
+/// The service and its network.
+pub(crate) struct World {
+    pub(crate) simulator: Simulator,
+    pub(crate) live: Live,
+    pub(crate) settings: Settings,
+    pub(crate) gateway: String,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) async fn start(plan: Plan) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let simulator = simulator(&plan).await;
+        let settings = settings(folder.path(), &plan, &simulator);
+        let (live, gateway) = service(folder.path(), &settings, plan.probe).await;
+        Self {
+            simulator,
+            live,
+            settings,
+            gateway,
+            folder,
+        }
+    }
+
+    /// Waits until every channel is heard.
+    pub(crate) async fn all_heard(&self) {
+        until("all channels are heard", || async {
+            let rooms = self.live.board.rooms();
+            rooms.len() == self.settings.roster.len() && rooms.iter().all(|room| room.is_heard())
+        })
+        .await;
+    }
+
+    /// Waits until clients have read all, feeds are empty and the store has applied all.
+    pub(crate) async fn settle(&self) {
+        let read = self.simulator.acknowledged();
+        tokio::time::timeout(PATIENCE, read)
+            .await
+            .expect("clients read on");
+        until("feeds are empty", || async {
+            let rooms = self.live.board.rooms();
+            let server = self.live.board.server();
+            rooms
+                .iter()
+                .chain([server])
+                .all(|room| room.feed().depth().lines == 0)
+        })
+        .await;
+        until("the store has applied the journal", || async {
+            let offset = twzrd_domain::ports::BatchStore::offset(&self.live.running.store).await;
+            offset.is_ok_and(|offset| offset >= self.live.running.folder.durable())
+        })
+        .await;
+    }
+
+    /// Waits until every epoch is sealed and has its trees.
+    pub(crate) async fn sealed(&self) -> Vec<SealedEpoch> {
+        let store = &self.live.running.store;
+        until("every epoch is sealed", || async {
+            let open = store.open_epochs().await.unwrap();
+            let unfrozen = store.unfrozen().await.unwrap();
+            let sealed = all_sealed(store).await;
+            open.is_empty()
+                && unfrozen.is_empty()
+                && sealed.iter().all(|one| one.claim_root.is_some())
+        })
+        .await;
+        all_sealed(store).await
+    }
+
+    pub(crate) async fn ledger(&self) -> Counts {
+        self.live.running.store.ledger().await.unwrap()
+    }
+
+    /// The ids of all events in the journal; none may stand there twice.
+    pub(crate) async fn accepted_ids(&self) -> BTreeSet<String> {
+        let mut ids = BTreeSet::new();
+        let mut position = Position::default();
+        loop {
+            let chunk = self
+                .live
+                .running
+                .folder
+                .read(position, 10_000)
+                .await
+                .unwrap();
+            let Some(&next) = chunk.positions.last() else {
+                return ids;
+            };
+            for entry in chunk.entries {
+                if let Record::Event(event) = entry.record
+                    && let Some(id) = event.id
+                {
+                    assert!(
+                        ids.insert(id.as_str().to_owned()),
+                        "{id:?} is accepted twice"
+                    );
+                }
+            }
+            position = next;
+        }
+    }
+
+    /// Replays what the simulator knows that the service must have, and what it may have and has;
+    /// sealed epochs and ledger of both are the same where they can be.
+    pub(crate) async fn equals_a_replay_of_the_log(&self) -> Counts {
+        let truth = self.simulator.log().truth();
+        assert!(self.simulator.log().is_complete());
+        let accepted = self.accepted_ids().await;
+        let known = |line: &&Line| id_of(&line.bytes).is_some_and(|id| accepted.contains(&id));
+        let mut lines: Vec<&Line> = truth.certain.iter().collect();
+        lines.extend(truth.possible.iter().filter(known));
+        lines.sort_by_key(|line| line.sequence);
+        let path = self.folder.path().join("log.irc");
+        let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
+        for line in &lines {
+            file.write_all(&line.bytes).unwrap();
+            file.write_all(b"\r\n").unwrap();
+        }
+        drop(file.into_inner().unwrap());
+        let sealed = self.sealed().await;
+        let (replayed, counts) = replay(&path, &self.settings).await;
+        let live = self.ledger().await;
+        let key = |one: &SealedEpoch| (one.epoch, one.channel.clone());
+        let roots = |all: &[SealedEpoch]| -> BTreeMap<_, _> {
+            let root =
+                |one: &SealedEpoch| (one.participants, one.participation_root, one.claim_root);
+            all.iter().map(|one| (key(one), root(one))).collect()
+        };
+        assert_eq!(
+            live.counted, counts.counted,
+            "live {live:?}, replayed {counts:?}"
+        );
+        assert_eq!((live.late, counts.late), (0, 0));
+        // Of a line that may have been lost with its socket, only an event tells that it was not.
+        let alike = |counts: &Counts| (counts.mirrored, counts.anonymous, counts.suppressed);
+        if truth.possible.is_empty() {
+            assert_eq!(alike(&live), alike(&counts));
+        }
+        assert_eq!(live.received, live.outcomes());
+        assert!(
+            live.received >= lines.len() as u64,
+            "every line is in the ledger"
+        );
+        assert!(!sealed.is_empty());
+        let (sealed, replayed) = (roots(&sealed), roots(&replayed));
+        let keys: BTreeSet<_> = sealed.keys().chain(replayed.keys()).cloned().collect();
+        let differ: Vec<_> = keys
+            .into_iter()
+            .filter(|key| sealed.get(key) != replayed.get(key))
+            .map(|key| {
+                let people = |of: &BTreeMap<_, (u64, _, _)>| of.get(&key).map(|one| one.0);
+                let both = (people(&sealed), people(&replayed));
+                (key, both)
+            })
+            .collect();
+        assert!(differ.is_empty(), "live and replayed: {differ:?}");
+        live
+    }
+
+    pub(crate) fn no_limit_was_broken(&self) {
+        let snapshot = self.simulator.snapshot();
+        assert_eq!(
+            (snapshot.join_violations, snapshot.login_violations),
+            (0, 0)
+        );
+        assert_eq!(snapshot.room_limit_violations, 0);
+    }
+
+    /// Gets a path of the gateway.
+    pub(crate) async fn get(&self, path: &str) -> (u16, serde_json::Value) {
+        let answer = reqwest::get(format!("{}{path}", self.gateway))
+            .await
+            .unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap())
+    }
+
+    pub(crate) async fn stop(self) {
+        let late = self.live.running.tree.stop().await.late;
+        assert!(late.is_empty(), "{late:?}");
+        self.simulator.stop().await;
+    }
+}
+
+pub(crate) async fn simulator(plan: &Plan) -> Simulator {
+    let limit = Limit {
+        most: plan.joins,
+        within: Duration::from_secs(10),
+    };
+    // A line without a time has the time of its receipt here, and none in a replay.
+    let shares = Shares::default().with(Kind::WithoutTime, 0);
+    let config = Config {
+        rooms: Rooms::Numbered(plan.channels),
+        users: plan.users,
+        shares,
+        join_limit: limit,
+        keep_log: true,
+        ..Config::new(Arc::new(SystemClock))
+    };
+    Simulator::start(config).await.unwrap()
+}
+
+pub(crate) fn settings(folder: &Path, plan: &Plan, simulator: &Simulator) -> Settings {
+    let names: Vec<String> = simulator
+        .rooms()
+        .iter()
+        .map(|room| format!("{room:?}"))
+        .collect();
+    let address = simulator.address();
+    let text = format!(
+        r#"
+        [epoch]
+        seconds = {seconds}
+        grace_seconds = 7 # the traffic has lines that are five seconds old
+        [twitch]
+        host = "{host}"
+        port = {port}
+        tls = false
+        channels_per_connection = {per_connection}
+        joins_per_period = {joins}
+        reconnect_initial_ms = 100
+        reconnect_max_ms = 2000
+        [collector]
+        linger_ms = 100
+        [gateway]
+        listen = "127.0.0.1:0"
+        [suppression]
+        bots = ["nightbot", "fossabot"]
+        {more}
+        [[channel_groups]]
+        name = "all"
+        token_group = "MILO"
+        category = "default"
+        channels = [{names}]
+        "#,
+        seconds = plan.epoch_seconds,
+        host = address.ip(),
+        port = address.port(),
+        per_connection = plan.channels_per_connection,
+        joins = plan.joins,
+        more = plan.more,
+        names = names.join(", "),
+    );
+    let path = folder.join("supervision.toml");
+    std::fs::write(&path, text).unwrap();
+    let mut flags = Flags {
+        file: Some(path),
+        values: Vec::new(),
+    };
+    if let Some(url) = &plan.database_url {
+        flags.values.push(("store.url", url.clone().into()));
+    }
+    Layers::read(&flags)
+        .and_then(|layers| layers.settings())
+        .unwrap()
+}
+
+pub(crate) async fn service(
+    folder: &Path,
+    settings: &Settings,
+    probe: Arc<dyn Probe>,
+) -> (Live, String) {
+    let data = DataFolder::create(&folder.join("data")).unwrap();
+    let opened = Opened::open(&data, settings, true).await.unwrap();
+    let network = live::network(settings).unwrap();
+    let mut assembly = Assembly::new(opened, settings, network).await.unwrap();
+    let gateway = GatewayService::bind(&assembly, settings, None)
+        .await
+        .unwrap();
+    let url = format!("http://{}", gateway.address());
+    assembly.beside("gateway", Arc::new(gateway));
+    (assembly.start(settings, probe).await.unwrap(), url)
+}
+
+async fn all_sealed(store: &twzrd_store::Store) -> Vec<SealedEpoch> {
+    let mut all: Vec<SealedEpoch> = Vec::new();
+    loop {
+        let after = all.last().map(|one| (one.epoch, one.channel.clone()));
+        let page = store.sealed_after(after, 10_000).await.unwrap();
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
+/// The sealed epochs and the ledger of a replay of raw lines, in a folder of its own.
+async fn replay(path: &Path, settings: &Settings) -> (Vec<SealedEpoch>, Counts) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = DataFolder::create(folder.path()).unwrap();
+    let mut settings = settings.clone();
+    settings.database_url = None;
+    let replay = Replay {
+        settings: &settings,
+        data: &data,
+        inputs: vec![Input::named(path.to_str().unwrap()).unwrap()],
+        probe: no_probe(),
+        progress: Progress::on(&Terminal::default()),
+    };
+    let running = replay.run().await.unwrap();
+    let found = (
+        all_sealed(&running.store).await,
+        running.store.ledger().await.unwrap(),
+    );
+    running.store.close().await.unwrap();
+    found
+}
+
+fn id_of(line: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(line).ok()?;
+    let tags = text.strip_prefix('@')?.split(' ').next()?;
+    let id = tags.split(';').find_map(|tag| tag.strip_prefix("id="))?;
+    Some(id.to_owned())
+}

@@ -1,0 +1,92 @@
+//! The secrets of the environment: never in a file, never shown.
+
+use crate::support::Place;
+use crate::{faults, shown, with_env};
+
+const TOKEN: &str = "sixteen-bytes-16";
+
+#[test]
+fn secrets_of_the_environment_are_masked() {
+    let place = Place::new();
+    let env = [
+        ("TWITCH_NICK", "Somebody"),
+        ("TWITCH_OAUTH", "oauth:hunter2"),
+        ("TWZRD_ADMIN_TOKEN", TOKEN),
+    ];
+    let out = with_env(&place, &["check", "--print"], &env).good();
+    for (name, _) in env {
+        let expected = ("***".to_owned(), "environment".to_owned());
+        assert_eq!(shown(&out, name), expected, "{name}");
+    }
+    for secret in ["Somebody", "hunter2", TOKEN] {
+        assert!(!out.contains(secret), "{out}");
+    }
+    // A variable that is empty is one that is not set.
+    let empty = env.map(|(name, _)| (name, ""));
+    let out = with_env(&place, &["check", "--print"], &empty).good();
+    assert!(!out.contains("TWITCH_") && !out.contains("ADMIN"), "{out}");
+}
+
+#[test]
+fn secrets_that_cannot_be_used_are_named_and_not_shown() {
+    let place = Place::new();
+    let unusable = |least: usize| {
+        format!(
+            "another text (not shown); expected {least} to 1024 printable ASCII characters without a space"
+        )
+    };
+    for (env, expected) in [
+        (
+            &[("TWITCH_NICK", "somebody")][..],
+            "TWITCH_OAUTH: is missing beside TWITCH_NICK; expected both, or neither".to_owned(),
+        ),
+        (
+            &[("TWITCH_OAUTH", "hunter2")],
+            "TWITCH_NICK: is missing beside TWITCH_OAUTH; expected both, or neither".to_owned(),
+        ),
+        (
+            &[("TWITCH_NICK", "somebody"), ("TWITCH_OAUTH", "hunter 2")],
+            format!("TWITCH_OAUTH: {}", unusable(1)),
+        ),
+        (
+            &[("TWITCH_NICK", "some\nbody"), ("TWITCH_OAUTH", "hunter2")],
+            format!("TWITCH_NICK: {}", unusable(1)),
+        ),
+        (
+            &[("TWZRD_ADMIN_TOKEN", "hunter2-hunter2")],
+            format!("TWZRD_ADMIN_TOKEN: {}", unusable(16)),
+        ),
+        (
+            &[("TWZRD_ADMIN_TOKEN", "hunter2 hunter2 hunter2")],
+            format!("TWZRD_ADMIN_TOKEN: {}", unusable(16)),
+        ),
+    ] {
+        let run = with_env(&place, &["check"], env);
+        faults(&run, &[&expected]);
+    }
+}
+
+#[test]
+fn secrets_in_the_file_are_unknown_keys() {
+    let place = Place::new();
+    for (text, begin) in [
+        (
+            "[twitch]\noauth = \"hunter2\"\n",
+            "supervision.toml:2: twitch.oauth: unknown key; expected one of host, port,",
+        ),
+        (
+            "admin_token = \"hunter2\"\n",
+            "supervision.toml:1: admin_token: unknown key; expected one of ",
+        ),
+        (
+            "[gateway]\nadmin_token = \"hunter2\"\n",
+            "supervision.toml:2: gateway.admin_token: unknown key; expected one of listen,",
+        ),
+    ] {
+        place.write("supervision.toml", text);
+        let run = place.run(&["check"]);
+        assert_eq!(run.code, 78);
+        assert!(run.out.starts_with(begin), "{}", run.out);
+        assert!(!run.out.contains("hunter2"), "{}", run.out);
+    }
+}
