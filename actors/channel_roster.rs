@@ -23,7 +23,7 @@ use twzrd_supervision::{ChildError, ChildSpec, SupervisorRef, set_feed, waiting_
 use crate::board::{Board, Link};
 use crate::collector::{Collecting, Collector, CollectorArgs};
 use crate::connection::{Connection, ConnectionArgs, ConnectionMsg};
-use crate::room::{Room, Unheard};
+use crate::room::{NOT_LISTED, PROCESS_DOWN, REMOVED, Room, Unheard};
 use crate::step::{Probe, Step};
 use crate::weather::Weather;
 
@@ -333,7 +333,7 @@ impl State {
             channel: channel.clone(),
             from: room.removed(board.now()),
             is_open: true,
-            reason: "removed".to_owned(),
+            reason: REMOVED.to_owned(),
         };
         if let Some(before) = &mut self.before {
             before.insert(channel.clone(), gap);
@@ -407,13 +407,13 @@ impl State {
             },
             (Some(_), Some(at)) => Unheard {
                 from: at.min(now),
-                reason: CompactString::const_new("process_down"),
+                reason: CompactString::const_new(PROCESS_DOWN),
                 is_recorded: false,
             },
             // Never heard: the epoch in which it begins to be is not covered from its beginning.
             _ => Unheard {
                 from: self.args.length.epoch_of(now).0.saturating_mul(1000),
-                reason: CompactString::const_new("not_listed"),
+                reason: CompactString::const_new(NOT_LISTED),
                 is_recorded: false,
             },
         }

@@ -20,6 +20,8 @@ use crate::epoch_sealer::EpochSealerMsg;
 use crate::step::{Probe, Step};
 use crate::weather::Weather;
 
+/// How many records the first batch after a start takes in at most.
+const FIRST_BATCH_RECORDS: usize = 2_000;
 /// The wait before it is looked again whether the sealed epochs are frozen.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
@@ -54,6 +56,9 @@ pub struct ParticipationBatcher;
 /// Where the batcher stands. All of it can be asked of the store again.
 pub struct State {
     args: ParticipationBatcherArgs,
+    /// How many records the next batch takes in at most: few at first, then twice as many each
+    /// time. A batch that is too much for a batcher that dies often is not tried again as it was.
+    batch_records: usize,
     fold: Option<Box<Fold>>,
     /// Records that were read and do not belong to the batch before them.
     rest: Chunk,
@@ -100,6 +105,7 @@ impl Actor for ParticipationBatcher {
     ) -> Result<State, ActorProcessingErr> {
         myself.cast(ParticipationBatcherMsg::LookDue)?;
         Ok(State {
+            batch_records: args.batch_records.min(FIRST_BATCH_RECORDS),
             args,
             fold: None,
             rest: Chunk::default(),
@@ -187,6 +193,7 @@ impl State {
             "batch committed"
         );
         self.ready = None;
+        self.batch_records = (self.batch_records * 2).min(self.args.batch_records);
         self.args.probe.reached(Step::BATCHER_COMMITTED);
         Ok(Looked::Committed)
     }
@@ -204,7 +211,7 @@ impl State {
             match self
                 .args
                 .folder
-                .read(fold.position(), self.args.batch_records)
+                .read(fold.position(), self.batch_records)
                 .await
             {
                 Ok(chunk) => chunk,

@@ -25,6 +25,19 @@ const MAX_ASIDE: usize = 16;
 /// The longest reason that is kept, in bytes.
 const MAX_REASON_BYTES: usize = 200;
 
+/// Why a channel was not heard: no process ran.
+pub const PROCESS_DOWN: &str = "process_down";
+/// Why a channel was not heard: it was not listed.
+pub const NOT_LISTED: &str = "not_listed";
+/// Why a channel is not heard: it was taken off the list.
+pub const REMOVED: &str = "removed";
+/// Why a channel is not heard: the process has just begun to want it.
+pub const CONNECTING: &str = "connecting";
+/// Why a channel is not heard: its JOIN waits for the join budget.
+pub const RATE_LIMITED: &str = "rate_limited";
+/// Why a channel is not heard: its socket was lost. What follows says how.
+pub const DISCONNECTED: &str = "disconnected";
+
 /// From when on a channel was not heard when the room was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unheard {
@@ -41,8 +54,8 @@ struct State {
     connection: Option<u32>,
     /// The sockets that have joined it.
     heard_by: Vec<u64>,
-    /// The gap that goes on, by its begin; none while it is heard.
-    gap: Option<UnixMs>,
+    /// The gap that goes on, by its begin, and why; none while it is heard.
+    gap: Option<(UnixMs, CompactString)>,
     /// Where the next gap may begin at the earliest: no two begin at the same moment.
     next_gap: UnixMs,
     state: ChannelState,
@@ -78,13 +91,14 @@ impl Room {
         let feed = Feed::new(feed_bytes, pool);
         let room = Self::with(channel, listing, source, feed, Some(gaps));
         let mut state = held(&room.state);
-        state.gap = Some(unheard.from);
+        state.gap = Some((unheard.from, unheard.reason.clone()));
         state.next_gap = unheard.from;
         state.since = now;
         if !unheard.is_recorded {
             room.record(unheard.from, unheard.from, &unheard.reason);
         }
-        state.reason = Some(unheard.reason);
+        room.change_gap(&mut state, CONNECTING, now);
+        state.reason = Some(CompactString::const_new(CONNECTING));
         drop(state);
         room
     }
@@ -174,11 +188,7 @@ impl Room {
         state.refusals = 0;
         state.retry_at = None;
         state.go(ChannelState::Heard, None, now);
-        if let Some(from) = state.gap.take() {
-            let until = now.max(from + 1);
-            state.next_gap = until;
-            self.record(from, until, "");
-        }
+        self.end_gap(&mut state, now);
     }
 
     /// Notes that a socket has left it, or has ended. Nothing changes where it had not joined.
@@ -200,6 +210,15 @@ impl Room {
         }
     }
 
+    /// Notes that its JOIN waits for the join budget.
+    pub fn rate_limited(&self, now: UnixMs) {
+        let mut state = held(&self.state);
+        if state.heard_by.is_empty() && state.state != ChannelState::Refused {
+            state.go(ChannelState::Joining, Some(RATE_LIMITED), now);
+            self.change_gap(&mut state, RATE_LIMITED, now);
+        }
+    }
+
     /// Notes that its connection has no socket, and why.
     pub fn disconnected(&self, reason: &str, now: UnixMs) {
         let mut state = held(&self.state);
@@ -215,20 +234,11 @@ impl Room {
         state.heard_by.retain(|&other| other != socket);
         state.refusals = state.refusals.saturating_add(1);
         if state.heard_by.is_empty() {
-            let is_news = state.state != ChannelState::Refused;
             state.go(ChannelState::Refused, Some(reason), now);
-            match state.gap {
-                // The reason of a gap that goes on changes: one ends, another begins.
-                Some(from) if is_news && now > from => {
-                    state.gap = None;
-                    state.next_gap = now;
-                    self.record(from, now, "");
-                    self.begin_gap(&mut state, reason, now);
-                }
-                Some(_) => {}
-                None => {
-                    self.begin_gap(&mut state, reason, now);
-                }
+            if state.gap.is_some() {
+                self.change_gap(&mut state, reason, now);
+            } else {
+                self.begin_gap(&mut state, reason, now);
             }
         }
         state.refusals
@@ -251,21 +261,38 @@ impl Room {
     /// Notes that it is not wanted any more. The answer is the begin of the gap that goes on from
     /// here until it is heard again.
     pub fn removed(&self, now: UnixMs) -> UnixMs {
-        const REASON: &str = "removed";
         let mut state = held(&self.state);
         state.heard_by.clear();
-        state.go(ChannelState::Disconnected, Some(REASON), now);
+        state.go(ChannelState::Disconnected, Some(REMOVED), now);
         match state.gap {
-            Some(from) => from,
-            None => self.begin_gap(&mut state, REASON, now),
+            Some((from, _)) => from,
+            None => self.begin_gap(&mut state, REMOVED, now),
         }
     }
 
     fn begin_gap(&self, state: &mut State, reason: &str, now: UnixMs) -> UnixMs {
         let from = now.max(state.next_gap);
-        state.gap = Some(from);
+        state.gap = Some((from, bounded(reason)));
         self.record(from, from, reason);
         from
+    }
+
+    fn end_gap(&self, state: &mut State, now: UnixMs) {
+        if let Some((from, reason)) = state.gap.take() {
+            let until = now.max(from + 1);
+            state.next_gap = until;
+            self.record(from, until, &reason);
+        }
+    }
+
+    /// The reason of the gap that goes on changes: one ends, another begins.
+    fn change_gap(&self, state: &mut State, reason: &str, now: UnixMs) {
+        let is_news =
+            |(from, old): &(UnixMs, CompactString)| now > *from && *old != bounded(reason);
+        if state.gap.as_ref().is_some_and(is_news) {
+            self.end_gap(state, now);
+            self.begin_gap(state, reason, now);
+        }
     }
 
     fn record(&self, from: UnixMs, until: UnixMs, reason: &str) {
@@ -381,7 +408,7 @@ mod tests {
         };
         let unheard = Unheard {
             from,
-            reason: "process_down".into(),
+            reason: PROCESS_DOWN.into(),
             is_recorded: false,
         };
         let channel = Channel::parse("forsen").unwrap();
@@ -396,6 +423,24 @@ mod tests {
         all.map(|gap| (gap.from, gap.until, gap.reason)).collect()
     }
 
+    /// What a room records until it is heard at 100.
+    fn begun() -> Vec<(UnixMs, UnixMs, String)> {
+        let down = |until| (10, until, PROCESS_DOWN.to_owned());
+        let connecting = |until| (50, until, CONNECTING.to_owned());
+        vec![down(10), down(50), connecting(50), connecting(100)]
+    }
+
+    #[test]
+    fn a_wait_for_the_join_budget_is_told() {
+        let (room, gaps) = room(10);
+        room.rate_limited(70);
+        room.rate_limited(80);
+        assert_eq!(room.status().state, ChannelState::Joining);
+        room.joined(1, 90);
+        let limited = |until| (70, until, RATE_LIMITED.to_owned());
+        assert_eq!(recorded(&gaps)[4..], [limited(70), limited(90)]);
+    }
+
     #[test]
     fn a_gap_lasts_from_the_last_socket_that_left_to_the_first_that_joins() {
         let (room, gaps) = room(10);
@@ -406,47 +451,40 @@ mod tests {
         room.left(2, "cut", 130);
         assert_eq!(room.status().state, ChannelState::Disconnected);
         room.joined(3, 140);
-        let none = String::new;
-        let expected = [
-            (10, 10, "process_down".to_owned()),
-            (10, 100, none()),
-            (130, 130, "cut".to_owned()),
-            (130, 140, none()),
-        ];
+        let cut = |from, until| (from, until, "cut".to_owned());
+        let expected = [begun().as_slice(), &[cut(130, 130), cut(130, 140)]].concat();
         assert_eq!(recorded(&gaps), expected);
     }
 
     #[test]
     fn gaps_within_one_millisecond_do_not_begin_at_the_same_moment() {
         let (room, gaps) = room(10);
-        room.joined(1, 10);
-        room.left(1, "a", 10);
-        room.joined(2, 10);
-        room.left(2, "b", 10);
+        room.joined(1, 50);
+        room.left(1, "a", 50);
+        room.joined(2, 50);
+        room.left(2, "b", 50);
         let begins: Vec<_> = recorded(&gaps)
             .into_iter()
             .filter(|gap| gap.0 == gap.1)
             .map(|gap| gap.0)
             .collect();
-        assert_eq!(begins, [10, 11, 12]);
+        assert_eq!(begins, [10, 50, 51, 52]);
     }
 
     #[test]
     fn a_refusal_is_a_gap_with_the_servers_reason() {
         let (room, gaps) = room(10);
-        assert_eq!(room.refused(1, "msg_banned: no", 20), 1);
+        assert_eq!(room.refused(1, "msg_banned: no", 60), 1);
         assert_eq!(room.refused(1, "msg_banned: no", 90), 2);
-        let none = String::new;
-        let expected = [
-            (10, 10, "process_down".to_owned()),
-            (10, 20, none()),
-            (20, 20, "msg_banned: no".to_owned()),
-        ];
+        let connecting = |until| (50, until, CONNECTING.to_owned());
+        let mut expected = begun()[..2].to_vec();
+        expected.extend([connecting(50), connecting(60)]);
+        expected.push((60, 60, "msg_banned: no".to_owned()));
         assert_eq!(recorded(&gaps), expected);
         let status = room.status();
         assert_eq!(status.state, ChannelState::Refused);
         assert_eq!(status.reason.as_deref(), Some("msg_banned: no"));
-        assert_eq!(status.since, 20);
+        assert_eq!(status.since, 60);
     }
 
     #[test]

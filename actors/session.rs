@@ -24,7 +24,7 @@ use twzrd_domain::identity::Channel;
 use crate::board::{Board, Link, count};
 use crate::connection::{ConnectionMsg, Times};
 use crate::feed::Offered;
-use crate::room::Room;
+use crate::room::{DISCONNECTED, REMOVED, Room};
 use crate::status::ConnectionState;
 
 /// The longest wait before everything is looked at again.
@@ -76,6 +76,8 @@ pub(crate) struct Session {
     heard_at: Instant,
     pinged_at: Option<Instant>,
     is_settled: bool,
+    /// Why what it has joined is not heard any more once it is gone.
+    why: CompactString,
 }
 
 impl Session {
@@ -99,6 +101,7 @@ impl Session {
             heard_at: Instant::now(),
             pinged_at: None,
             is_settled: false,
+            why: CompactString::const_new(DISCONNECTED),
         }
     }
 
@@ -123,7 +126,10 @@ impl Session {
                 writer.close().await;
                 Ended::Stopped
             }
-            Err(lost) => Ended::Lost(lost),
+            Err(lost) => {
+                self.why = format_compact!("{DISCONNECTED}: {lost}");
+                Ended::Lost(lost)
+            }
         }
     }
 
@@ -305,7 +311,7 @@ impl Session {
             if !matches!(place.standing, Standing::Wanted | Standing::Refused(_)) {
                 to_part.push(place.room.channel().clone());
             }
-            place.room.left(self.socket, "removed", now);
+            place.room.left(self.socket, REMOVED, now);
         }
         if to_part.is_empty() {
             return Ok(());
@@ -318,7 +324,11 @@ impl Session {
     fn next_wake(&mut self) -> Instant {
         let now = Instant::now();
         if self.slot.is_none() && !self.queue.is_empty() {
-            self.slot = Some(self.board.reserve_joins(self.queue.len()));
+            let slot = self.board.reserve_joins(self.queue.len());
+            if slot.at_ms > self.board.now_ms() {
+                self.tell_rate_limited();
+            }
+            self.slot = Some(slot);
         }
         let mut wake = now + LOOK_AGAIN;
         if let Some(slot) = self.slot {
@@ -333,6 +343,16 @@ impl Session {
             Some(at) => at + self.times.pong_within,
             None => self.heard_at + self.times.ping_after,
         })
+    }
+
+    /// Notes of every channel that waits that it does so for the budget.
+    fn tell_rate_limited(&self) {
+        let now = self.board.now();
+        for place in self.places.values() {
+            if matches!(place.standing, Standing::Wanted) {
+                place.room.rate_limited(now);
+            }
+        }
     }
 
     async fn on_time(&mut self, writer: &mut dyn ChatWriter) -> Result<(), Lost> {
@@ -426,7 +446,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         let now = self.board.now();
         for place in self.places.values() {
-            place.room.left(self.socket, "disconnected", now);
+            place.room.left(self.socket, &self.why, now);
         }
         self.link.blocked_by(None);
     }

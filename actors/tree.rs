@@ -181,7 +181,9 @@ pub struct Refs {
     pub sealer: ChildRef<EpochSealerMsg>,
     /// The tree builder.
     pub trees: ChildRef<TreeBuilderMsg>,
-    /// The channel roster; away where there is no ingest branch.
+    /// The gap ledger; away where there is no ingest branch.
+    pub gap_ledger: ChildRef<GapLedgerMsg>,
+    /// The channel roster; likewise.
     pub roster: ChildRef<ChannelRosterMsg>,
 }
 
@@ -219,6 +221,10 @@ pub fn build(plan: &Plan, parts: &Parts) -> Result<(SupervisorSpec, Refs), Undec
         batcher: ChildRef::new("participation_batcher"),
         sealer: ChildRef::new("epoch_sealer"),
         trees: ChildRef::new("tree_builder"),
+        gap_ledger: match &parts.ingest {
+            Some(ingest) => ingest.gap_ledger.clone(),
+            None => ChildRef::new("gap_ledger"),
+        },
         roster: match &parts.ingest {
             Some(ingest) => ingest.roster.clone(),
             None => ChildRef::new("channel_roster"),

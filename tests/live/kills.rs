@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use twzrd_supervision::ChildRef;
+use twzrd_testkit::postgres::Postgres;
 
 use crate::world::{Plan, World};
 
@@ -29,8 +30,19 @@ pub(crate) const NO_ESCALATION: &str = r"
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_every_actor_behind_the_sockets_changes_neither_roots_nor_ledger() {
+    kill_behind_the_sockets(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_every_actor_behind_the_sockets_changes_nothing_on_postgres_either() {
+    let postgres = Postgres::start().unwrap();
+    kill_behind_the_sockets(Some(postgres.url())).await;
+}
+
+async fn kill_behind_the_sockets(database_url: Option<String>) {
     let plan = Plan {
         more: NO_ESCALATION,
+        database_url,
         ..Plan::default()
     };
     let world = World::start(plan).await;
@@ -44,6 +56,7 @@ async fn killing_every_actor_behind_the_sockets_changes_neither_roots_nor_ledger
         kill(&refs.batcher);
         kill(&refs.sealer);
         kill(&refs.trees);
+        kill(&refs.gap_ledger);
         for room in world.live.board.rooms().iter().skip(round % 2).step_by(2) {
             kill(room.collector());
         }
@@ -66,6 +79,7 @@ async fn killing_every_actor_behind_the_sockets_changes_neither_roots_nor_ledger
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_connections_and_the_roster_loses_nothing_that_was_read() {
     let plan = Plan {
+        uncertain: true,
         more: NO_ESCALATION,
         ..Plan::default()
     };

@@ -8,7 +8,11 @@ use crate::world::{Plan, World, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_the_network_leaves_sealing_proofs_and_health_working() {
-    let world = World::start(Plan::default()).await;
+    let world = World::start(Plan {
+        uncertain: true,
+        ..Plan::default()
+    })
+    .await;
     world.all_heard().await;
     world.simulator.set_rate(1_000);
     tokio::time::sleep(Duration::from_secs(3)).await;

@@ -22,7 +22,11 @@ async fn every_delivered_line_is_in_the_ledger_and_the_roots_are_those_of_a_repl
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cuts_reconnects_garbage_and_duplicates_change_no_root() {
-    let world = World::start(Plan::default()).await;
+    let plan = Plan {
+        uncertain: true,
+        ..Plan::default()
+    };
+    let world = World::start(plan).await;
     world.all_heard().await;
     world.simulator.set_rate(1_000);
     let pause = || tokio::time::sleep(Duration::from_millis(700));
@@ -60,7 +64,6 @@ async fn joins_keep_to_the_budget_of_the_network() {
     let plan = Plan {
         joins: 20,
         channels: 50,
-        more: "",
         ..Plan::default()
     };
     let world = World::start(plan).await;

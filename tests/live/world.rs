@@ -45,6 +45,9 @@ pub(crate) struct Plan {
     pub(crate) joins: u32,
     pub(crate) epoch_seconds: u32,
     pub(crate) database_url: Option<String>,
+    /// Whether lines may be lost with their socket. Then all that count have an id, by which it can
+    /// be told whether they were accepted.
+    pub(crate) uncertain: bool,
     /// More settings, as TOML.
     pub(crate) more: &'static str,
     pub(crate) probe: Arc<dyn Probe>,
@@ -59,6 +62,7 @@ impl Default for Plan {
             joins: 2_000,
             epoch_seconds: 4,
             database_url: None,
+            uncertain: false,
             more: "",
             probe: no_probe(),
         }
@@ -256,7 +260,10 @@ pub(crate) async fn simulator(plan: &Plan) -> Simulator {
         within: Duration::from_secs(10),
     };
     // A line without a time has the time of its receipt here, and none in a replay.
-    let shares = Shares::default().with(Kind::WithoutTime, 0);
+    let mut shares = Shares::default().with(Kind::WithoutTime, 0);
+    if plan.uncertain {
+        shares = shares.with(Kind::WithoutId, 0).with(Kind::Junk, 0);
+    }
     let config = Config {
         rooms: Rooms::Numbered(plan.channels),
         users: plan.users,
@@ -279,7 +286,7 @@ pub(crate) fn settings(folder: &Path, plan: &Plan, simulator: &Simulator) -> Set
         r#"
         [epoch]
         seconds = {seconds}
-        grace_seconds = 7 # the traffic has lines that are five seconds old
+        grace_seconds = 12 # the traffic has lines that are five seconds old
         [twitch]
         host = "{host}"
         port = {port}

@@ -15,7 +15,7 @@ use crate::files::unavailable;
 use crate::handle::Handle;
 use crate::health::{Health, held};
 use crate::lock::Lock;
-use crate::recovery::{Opened, recover};
+use crate::recovery::{Opened, recover, take_up};
 use crate::retention::{self, Removed};
 use crate::shared::Shared;
 use crate::storage::{RealStorage, Storage};
@@ -143,7 +143,10 @@ fn open(shared: &Arc<Shared>) -> Result<Box<dyn JournalWriter>, JournalError> {
         .map_err(|error| unavailable("make the folder", folder, &error))?;
     let lock = Arc::new(Lock::take(folder, config.clock.now())?);
     let doubt = held(&shared.table).doubt;
-    let recovered = recover(shared, doubt)?;
+    let recovered = match take_up(shared)? {
+        Some(recovered) => recovered,
+        None => recover(shared, doubt)?,
+    };
     shared.install(&recovered);
     shared.meter.works();
     shared.kept.send_replace(0);

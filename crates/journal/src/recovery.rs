@@ -12,6 +12,7 @@ use twzrd_domain::record::Seq;
 use crate::files::{
     Inventory, compressed_name, damaged, memory_name, plain_name, read_or_make_id, unavailable,
 };
+use crate::health::held;
 use crate::segment::{SegmentReader, Torn, buffered, decompressed};
 use crate::shared::{Doubt, Shared};
 use crate::snapshot;
@@ -98,6 +99,46 @@ pub(crate) fn recover(shared: &Shared, doubt: Option<Doubt>) -> Result<Recovered
     let plain_closed = |first: &Seq| inventory.plain.binary_search(first).is_ok();
     let closed: Vec<Seq> = firsts.iter().copied().filter(plain_closed).collect();
     finish(shared, scan, id, firsts, closed, doubt)
+}
+
+/// Goes on where the last writer of this process finished; none where it left nothing, or where the
+/// folder is not as it left it. Needs the lock, and no upkeep beside it.
+pub(crate) fn take_up(shared: &Shared) -> Result<Option<Recovered>, JournalError> {
+    let Some(rest) = held(&shared.rest).take() else {
+        return Ok(None);
+    };
+    let folder = &shared.config.folder;
+    let storage = &*shared.storage;
+    let inventory = Inventory::of(storage, folder)?;
+    let id = read_or_make_id(storage, folder, &inventory, shared.config.new_id)?;
+    shared.know_id(&id)?;
+    let firsts = inventory.segments();
+    let path = shared.plain_path(rest.active.first);
+    // Another process may have had the lock in between: whatever it did shows in these.
+    let size = storage.open(&path).and_then(|file| file.size());
+    let is_as_left = firsts == *shared.table().firsts && size.ok() == Some(rest.active.bytes);
+    if !is_as_left {
+        return Ok(None);
+    }
+    clear_away(shared, &inventory)?;
+    let is_closed = |first: &Seq| *first != rest.active.first;
+    let plain = inventory.plain.iter().copied().filter(is_closed);
+    let opened = Opened {
+        id,
+        durable: rest.last,
+        segments: firsts.len(),
+        read: 0,
+        snapshot: None,
+        cut: None,
+    };
+    Ok(Some(Recovered {
+        plain: plain.collect(),
+        memory: rest.memory,
+        active: rest.active,
+        last: rest.last,
+        firsts,
+        opened,
+    }))
 }
 
 /// Removes what was not finished, and compressed copies whose plain segment is still there: that

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use compact_str::CompactString;
 use tokio::sync::watch;
+use twzrd_domain::memory::Memory;
 use twzrd_domain::ports::JournalError;
 use twzrd_domain::record::Seq;
 
@@ -14,7 +15,7 @@ use crate::cursor::Cursor;
 use crate::files::{ID, compressed_name, damaged, plain_name};
 use crate::health::{Meter, held};
 use crate::lock::Lock;
-use crate::recovery::{Opened, Recovered};
+use crate::recovery::{Active, Opened, Recovered};
 use crate::storage::Storage;
 
 pub(crate) struct Shared {
@@ -29,12 +30,22 @@ pub(crate) struct Shared {
     /// The reader of the last call, to go on where it stopped.
     pub(crate) cursor: Mutex<Option<Cursor>>,
     pub(crate) opened: Mutex<Option<Opened>>,
+    /// What the last writer knew when it finished in good order; none while one works.
+    pub(crate) rest: Mutex<Option<Rest>>,
     /// The lock, where a writer holds it.
     pub(crate) lock: Mutex<Weak<Lock>>,
     /// Held while files other than the active segment are written, compressed, removed or taken
     /// stock of, so that none of these meets another.
     pub(crate) upkeep: Mutex<()>,
     id: OnceLock<CompactString>,
+}
+
+/// What a writer knew when it finished, for the next one of this process.
+pub(crate) struct Rest {
+    pub(crate) memory: Memory,
+    pub(crate) active: Active,
+    /// The last record that is synced.
+    pub(crate) last: Seq,
 }
 
 /// The segments, as far as they are synced.
@@ -97,6 +108,7 @@ impl Shared {
             table: Mutex::default(),
             cursor: Mutex::default(),
             opened: Mutex::default(),
+            rest: Mutex::default(),
             lock: Mutex::default(),
             upkeep: Mutex::default(),
             id: OnceLock::new(),

@@ -12,7 +12,7 @@ use crate::files::unavailable;
 use crate::format::{MAX_LINE_BYTES, encode};
 use crate::health::{count, held};
 use crate::recovery::{Active, Recovered, begin_file, recover};
-use crate::shared::{Doubt, Shared};
+use crate::shared::{Doubt, Rest, Shared};
 use crate::snapshot;
 use crate::upkeep::{Snapshot, Upkeep};
 
@@ -108,6 +108,18 @@ impl Writer {
             }
         }
         tracing::debug!(last = self.last, "the journal's writer has finished");
+        self.leave_rest();
+    }
+
+    /// Leaves what it knows to the next writer of this process, which then need not read it back.
+    fn leave_rest(self) {
+        let is_trusted = held(&self.shared.table).doubt.is_none();
+        let rest = Rest {
+            memory: self.memory,
+            active: self.active,
+            last: self.last,
+        };
+        *held(&self.shared.rest) = is_trusted.then_some(rest);
     }
 
     /// After a write that failed: takes away what it left, and forgets what was not written.

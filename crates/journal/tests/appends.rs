@@ -216,6 +216,48 @@ async fn a_memory_decides_the_same_after_it_is_opened_again() {
 }
 
 #[tokio::test]
+async fn the_next_writer_of_a_process_goes_on_without_reading_anything_back() {
+    let dir = scratch();
+    let journal = folder(dir.path());
+    let writer = journal.open().await.unwrap();
+    writer.append(batch("feed", 1, 5)).await.unwrap();
+    drop(writer);
+    closed(dir.path()).await;
+    let writer = journal.open().await.unwrap();
+    assert_eq!(journal.opened().unwrap().read, 0);
+    let again = writer.append(batch("feed", 1, 5)).await.unwrap();
+    assert_eq!(again, Accepted::Known);
+    writer.append(batch("feed", 5, 9)).await.unwrap();
+    let seen: Vec<_> = ids(&read_all(&folder(dir.path()), 100).await);
+    assert!(
+        seen.is_empty(),
+        "another folder that is not open shows nothing"
+    );
+    assert_eq!(ids(&read_all(&journal, 3).await), message_ids(1..9));
+}
+
+#[tokio::test]
+async fn a_writer_reads_back_what_another_process_wrote_in_between() {
+    let dir = scratch();
+    let journal = folder(dir.path());
+    let writer = journal.open().await.unwrap();
+    writer.append(batch("feed", 1, 5)).await.unwrap();
+    drop(writer);
+    closed(dir.path()).await;
+    // What another process knows of the folder is another value of this type.
+    let other = folder(dir.path());
+    let writer = other.open().await.unwrap();
+    writer.append(batch("feed", 5, 9)).await.unwrap();
+    drop(writer);
+    closed(dir.path()).await;
+    let writer = journal.open().await.unwrap();
+    assert!(journal.opened().unwrap().read > 0);
+    let again = writer.append(batch("feed", 5, 9)).await.unwrap();
+    assert_eq!(again, Accepted::Known);
+    assert_eq!(ids(&read_all(&journal, 3).await), message_ids(1..9));
+}
+
+#[tokio::test]
 async fn a_memory_decides_the_same_without_its_snapshot() {
     let remove = |path: &std::path::Path| std::fs::remove_file(path).unwrap();
     decides_the_same(|path| change_memory(path, remove), None).await;
