@@ -23,12 +23,16 @@ use twzrd_supervision::{ChildError, ChildSpec, SupervisorRef, set_feed, waiting_
 use crate::board::{Board, Link};
 use crate::collector::{Collecting, Collector, CollectorArgs};
 use crate::connection::{Connection, ConnectionArgs, ConnectionMsg};
+use crate::later::Later;
 use crate::room::{NOT_LISTED, PROCESS_DOWN, REMOVED, Room, Unheard};
 use crate::step::{Probe, Step};
 use crate::weather::Weather;
 
 /// How many channels are started or stopped before messages are looked at again.
 const AT_ONCE: usize = 200;
+
+/// The wait before what cannot be done now is tried again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// What the roster is told and asked.
 pub enum ChannelRosterMsg {
@@ -86,6 +90,9 @@ pub struct State {
     /// Connections with room for more.
     roomy: BTreeSet<u32>,
     todo: VecDeque<Work>,
+    /// Channels that are let go of once their last lines are in the journal.
+    leaving: BTreeSet<Channel>,
+    later: Later<ChannelRosterMsg>,
     touched: BTreeSet<u32>,
     is_compared: bool,
     look_is_due: bool,
@@ -122,6 +129,8 @@ impl Actor for ChannelRoster {
             connecting,
             roomy: BTreeSet::new(),
             todo: VecDeque::new(),
+            leaving: BTreeSet::new(),
+            later: Later::new(),
             touched: BTreeSet::new(),
             is_compared: false,
             look_is_due: true,
@@ -186,10 +195,14 @@ impl State {
         if self.before.is_none() {
             match self.load().await {
                 Ok(true) => self.weather.works("store"),
-                Ok(false) => return self.again(myself, Duration::from_millis(50)),
+                Ok(false) => {
+                    self.again(myself, LOOK_AGAIN_AFTER);
+                    return Ok(());
+                }
                 Err(error) if error.is_transient() => {
                     let wait = self.weather.failed("store", &error);
-                    return self.again(myself, wait);
+                    self.again(myself, wait);
+                    return Ok(());
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -201,6 +214,9 @@ impl State {
         set_feed(self.todo.len() as u64, u64::MAX);
         if self.todo.is_empty() {
             set_feed(0, 0);
+            if !self.leaving.is_empty() {
+                self.again(myself, LOOK_AGAIN_AFTER);
+            }
             return Ok(());
         }
         self.look_is_due = true;
@@ -208,14 +224,8 @@ impl State {
         Ok(())
     }
 
-    fn again(
-        &mut self,
-        myself: &ActorRef<ChannelRosterMsg>,
-        wait: Duration,
-    ) -> Result<(), ActorProcessingErr> {
-        self.look_is_due = true;
-        let _later = myself.send_after(wait, || ChannelRosterMsg::LookDue);
-        Ok(())
+    fn again(&mut self, myself: &ActorRef<ChannelRosterMsg>, wait: Duration) {
+        self.later.send(myself, wait, || ChannelRosterMsg::LookDue);
     }
 
     /// Asks the store which channels were heard before. False while it is behind the journal.
@@ -284,7 +294,7 @@ impl State {
                 let _ = link.child().cast(ConnectionMsg::AssignmentsChanged);
             }
         }
-        Ok(())
+        self.let_go().await
     }
 
     async fn start(&mut self, channel: Channel) -> Result<(), ActorProcessingErr> {
@@ -294,6 +304,7 @@ impl State {
         let Some(listing) = wanted.get(&channel) else {
             return Ok(());
         };
+        self.leaving.remove(&channel);
         let room = match board.room(&channel) {
             Some(room) => {
                 room.list_under(listing.clone());
@@ -338,11 +349,27 @@ impl State {
         if let Some(before) = &mut self.before {
             before.insert(channel.clone(), gap);
         }
-        // It brings what is in its feed to the journal before it stops.
-        let id = room.collector().id();
-        forget(&self.args.collectors, id).await?;
-        self.collecting.remove(id);
-        board.remove_room(channel);
+        self.leaving.insert(channel.clone());
+        Ok(())
+    }
+
+    /// Lets go of channels that are left, once no line of them is on its way any more.
+    async fn let_go(&mut self) -> Result<(), ActorProcessingErr> {
+        let board = Arc::clone(&self.args.board);
+        for channel in self.leaving.clone() {
+            let Some(room) = board.room(&channel) else {
+                self.leaving.remove(&channel);
+                continue;
+            };
+            if !room.is_done() {
+                continue;
+            }
+            let id = room.collector().id();
+            forget(&self.args.collectors, id).await?;
+            self.collecting.remove(id);
+            board.remove_room(&channel);
+            self.leaving.remove(&channel);
+        }
         Ok(())
     }
 

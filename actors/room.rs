@@ -5,6 +5,7 @@
 //! records for the journal, see [`crate::gap_ledger`].
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use compact_str::{CompactString, format_compact};
@@ -75,6 +76,8 @@ pub struct Room {
     collector: ChildRef<CollectorMsg>,
     gaps: Option<Arc<GapQueue>>,
     state: Mutex<State>,
+    /// How many sessions bring lines here.
+    users: AtomicUsize,
     aside: Mutex<VecDeque<Quarantined>>,
 }
 
@@ -145,6 +148,7 @@ impl Room {
                 retry_at: None,
             }),
             channel,
+            users: AtomicUsize::new(0),
             aside: Mutex::default(),
         }
     }
@@ -171,6 +175,21 @@ impl Room {
     #[must_use]
     pub const fn collector(&self) -> &ChildRef<CollectorMsg> {
         &self.collector
+    }
+
+    /// Notes that a session brings lines here from now on.
+    pub(crate) fn enter(&self) {
+        self.users.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Notes that a session brings no more.
+    pub(crate) fn leave(&self) {
+        self.users.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// True where nobody brings lines any more, and all that were brought are in the journal.
+    pub(crate) fn is_done(&self) -> bool {
+        self.users.load(Ordering::Acquire) == 0 && self.feed.depth().lines == 0
     }
 
     /// Tells its collector that lines wait.

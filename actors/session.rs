@@ -58,6 +58,19 @@ struct Place {
     standing: Standing,
 }
 
+impl Place {
+    fn new(room: Arc<Room>, standing: Standing) -> Self {
+        room.enter();
+        Self { room, standing }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.room.leave();
+    }
+}
+
 /// One socket. See the module.
 pub(crate) struct Session {
     pub(crate) socket: u64,
@@ -292,6 +305,14 @@ impl Session {
             let same = gone
                 .remove(&name)
                 .filter(|place| Arc::ptr_eq(&place.room, &room));
+            if let Some(Place {
+                room,
+                standing: Standing::Joined,
+            }) = &same
+            {
+                // It may have been taken off the list and put back before this was looked at.
+                room.joined(self.socket, now);
+            }
             let place = same.unwrap_or_else(|| {
                 let standing = match room.retry_ms() {
                     Some(ms) if ms > now_ms => Standing::Refused(self.board.instant(ms)),
@@ -301,7 +322,7 @@ impl Session {
                     }
                 };
                 room.joining(now);
-                Place { room, standing }
+                Place::new(room, standing)
             });
             self.places.insert(name, place);
         }

@@ -254,6 +254,14 @@ pub fn build(plan: &Plan, parts: &Parts) -> Result<(SupervisorSpec, Refs), Undec
         .child(child(plan, "participation_batcher", |id| ChildSpec::worker(id, &refs.batcher, move || (ParticipationBatcher, batcher.clone())))?)
         .child(child(plan, "epoch_sealer", |id| ChildSpec::worker(id, &refs.sealer, move || (EpochSealer, sealer.clone())))?)
         .child(child(plan, "tree_builder", |id| ChildSpec::worker(id, &refs.trees, move || (TreeBuilder, trees.clone())))?);
+    // It outlives the ingest branch at a stop, whose end is a gap for every channel.
+    let settlement = match &parts.ingest {
+        Some(ingest) => {
+            let gaps = GapLedgerArgs { queue: Arc::clone(ingest.board.gaps()), gate: refs.gate(None), clock: Arc::clone(&ingest.clock), probe: probe() };
+            settlement.child(child(plan, "gap_ledger", |id| ChildSpec::worker(id, &ingest.gap_ledger, move || (GapLedger, gaps.clone())))?)
+        }
+        None => settlement,
+    };
 
     // Operations start first and stop last: who looks at a start or a stop sees all of it.
     let mut operations = supervisor(plan, "operations")?;
@@ -279,7 +287,6 @@ fn branch(plan: &Plan, parts: &Parts, ingest: &Ingest, refs: &Refs) -> Result<Su
         judge: Arc::clone(&ingest.judge), gate: refs.gate(None), store: Arc::clone(&ingest.store), length: ingest.length,
         linger: ingest.linger, batch_lines: ingest.batch_lines, counters: Arc::clone(ingest.board.counters()), probe: probe(),
     };
-    let gaps = GapLedgerArgs { queue: Arc::clone(ingest.board.gaps()), gate: refs.gate(None), clock: Arc::clone(&ingest.clock), probe: probe() };
     let connecting = {
         let (ingest, probe) = (ingest.clone(), probe());
         move |link| ConnectionArgs { link, board: Arc::clone(&ingest.board), network: Arc::clone(&ingest.network), times: ingest.times, probe: Arc::clone(&probe) }
@@ -290,7 +297,6 @@ fn branch(plan: &Plan, parts: &Parts, ingest: &Ingest, refs: &Refs) -> Result<Su
         store: Arc::clone(&ingest.store), folder: Arc::clone(&parts.folder), last_record: ingest.last_record, length: ingest.length, probe: probe(),
     };
     Ok(supervisor(plan, "ingest")?
-        .child(child(plan, "gap_ledger", |id| ChildSpec::worker(id, &ingest.gap_ledger, move || (GapLedger, gaps.clone())))?)
         .child(ChildSpec::supervisor(collectors))
         .child(ChildSpec::supervisor(connections))
         .child(child(plan, "channel_roster", |id| ChildSpec::worker(id, &refs.roster, move || (ChannelRoster, roster.clone())))?))

@@ -160,7 +160,8 @@ impl Assembly {
             length: settings.arithmetic.epoch_seconds,
             linger: Duration::from_millis(settings.collector.linger_ms),
             batch_lines: settings.collector.batch_lines,
-            last_record,
+            // What had been read and not accepted by then went with the process.
+            last_record: last_record.map(|at| at.saturating_sub(settings.collector.linger_ms)),
         };
         let janitor = janitor(&opened, settings, clock);
         let channels = Channels {

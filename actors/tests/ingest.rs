@@ -279,6 +279,49 @@ async fn a_change_of_the_list_touches_what_changed_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_removed_channel_whose_feed_is_full_loses_nothing_and_holds_nobody_up() {
+    let live = Live::start(&names(2)).await;
+    live.all_heard().await;
+    live.world.journal.faults().hold();
+    let mut said = 0;
+    live.until(|live| {
+        for _ in 0..20 {
+            live.network
+                .say(&channel("channel_1"), &format!("user id-of-{said}"));
+            said += 1;
+        }
+        live.board.connections()[0].blocked_by.is_some()
+    })
+    .await;
+    live.want(&names(1)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(
+        live.board.room(&channel("channel_1")).is_some(),
+        "it waits for its lines"
+    );
+    live.world.journal.faults().release();
+    live.until(|live| live.board.room(&channel("channel_1")).is_none())
+        .await;
+    let ledger = live.settled(said).await;
+    assert_eq!(ledger.counted, said);
+    assert_eq!(live.say_everywhere(7), 7);
+    assert_eq!(live.settled(said + 7).await.counted, said + 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_is_removed_and_put_back_at_once_is_heard() {
+    let live = Live::start(&names(3)).await;
+    live.all_heard().await;
+    for _ in 0..20 {
+        live.want(&names(2)).await;
+        live.want(&names(3)).await;
+        live.all_heard().await;
+    }
+    assert_eq!(live.say_everywhere(4), 12);
+    assert_eq!(live.settled(12).await.counted, 12);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_channel_that_comes_back_closes_the_gap_in_which_it_was_not_wanted() {
     let live = Live::start(&names(2)).await;
     live.all_heard().await;

@@ -8,8 +8,9 @@ use std::path::Path;
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use twzrd_domain::identity::{Channel, MAX_NAME_BYTES};
 
-/// The most channels of all groups together.
-pub const MAX_CHANNELS: usize = 1_000_000;
+/// The most channels of all groups together. The journal remembers how far 200,000 feeds have been
+/// read, those of the last process among them.
+pub const MAX_CHANNELS: usize = 150_000;
 
 /// The most bytes of a file.
 pub const MAX_FILE_BYTES: u64 = 16 << 20;

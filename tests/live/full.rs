@@ -17,6 +17,7 @@ fn plan() -> Plan {
         users: 100_000,
         channels_per_connection: 84,
         epoch_seconds: 20,
+        grace_seconds: Some(30),
         uncertain: true,
         more: NO_ESCALATION,
         ..Plan::default()

@@ -30,19 +30,20 @@ pub(crate) const NO_ESCALATION: &str = r"
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_every_actor_behind_the_sockets_changes_neither_roots_nor_ledger() {
-    kill_behind_the_sockets(None).await;
+    kill_behind_the_sockets(None, Some(8)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_every_actor_behind_the_sockets_changes_nothing_on_postgres_either() {
     let postgres = Postgres::start().unwrap();
-    kill_behind_the_sockets(Some(postgres.url())).await;
+    kill_behind_the_sockets(Some(postgres.url()), None).await;
 }
 
-async fn kill_behind_the_sockets(database_url: Option<String>) {
+async fn kill_behind_the_sockets(database_url: Option<String>, grace_seconds: Option<u32>) {
     let plan = Plan {
         more: NO_ESCALATION,
         database_url,
+        grace_seconds,
         ..Plan::default()
     };
     let world = World::start(plan).await;
@@ -80,6 +81,7 @@ async fn kill_behind_the_sockets(database_url: Option<String>) {
 async fn killing_connections_and_the_roster_loses_nothing_that_was_read() {
     let plan = Plan {
         uncertain: true,
+        grace_seconds: None,
         more: NO_ESCALATION,
         ..Plan::default()
     };

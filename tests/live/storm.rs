@@ -24,6 +24,7 @@ async fn every_delivered_line_is_in_the_ledger_and_the_roots_are_those_of_a_repl
 async fn cuts_reconnects_garbage_and_duplicates_change_no_root() {
     let plan = Plan {
         uncertain: true,
+        grace_seconds: None,
         ..Plan::default()
     };
     let world = World::start(plan).await;

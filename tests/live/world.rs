@@ -15,7 +15,8 @@ use twzrd::replay::input::Input;
 use twzrd::settings::Settings;
 use twzrd::settings::layers::{Flags, Layers};
 use twzrd::telemetry::Terminal;
-use twzrd::wiring::{DataFolder, Opened};
+use twzrd::wiring::{DataFolder, How, Opened, Running};
+use twzrd_actors::epoch_sealer::SealWhen;
 use twzrd_actors::step::{Probe, no_probe};
 use twzrd_domain::batch::Position;
 use twzrd_domain::ledger::Counts;
@@ -44,6 +45,9 @@ pub(crate) struct Plan {
     pub(crate) channels_per_connection: u32,
     pub(crate) joins: u32,
     pub(crate) epoch_seconds: u32,
+    /// More than five seconds: the traffic has lines that are that old. Without, epochs are sealed
+    /// when the test asks for it.
+    pub(crate) grace_seconds: Option<u32>,
     pub(crate) database_url: Option<String>,
     /// Whether lines may be lost with their socket. Then all that count have an id, by which it can
     /// be told whether they were accepted.
@@ -61,6 +65,7 @@ impl Default for Plan {
             channels_per_connection: 10,
             joins: 2_000,
             epoch_seconds: 4,
+            grace_seconds: Some(8),
             database_url: None,
             uncertain: false,
             more: "",
@@ -124,9 +129,32 @@ impl World {
         .await;
     }
 
+    /// Stops the service and seals what is open, as the end of a replay does.
+    async fn seal(&self) {
+        let late = self.live.running.tree.stop().await.late;
+        assert!(late.is_empty(), "{late:?}");
+        let data = DataFolder::existing(&self.folder.path().join("data")).unwrap();
+        let opened = Opened::open(&data, &self.settings, true).await.unwrap();
+        let how = How {
+            seal_when: SealWhen::Asked,
+            catch_up_on_stop: true,
+            batch_linger: Duration::ZERO,
+            ingest: None,
+            operations: Vec::new(),
+            probe: no_probe(),
+        };
+        let running = Running::start(opened, &self.settings, how).await.unwrap();
+        running.finish(true).await.unwrap();
+        running.stop().await;
+        running.store.close().await.unwrap();
+    }
+
     /// Waits until every epoch is sealed and has its trees.
     pub(crate) async fn sealed(&self) -> Vec<SealedEpoch> {
         let store = &self.live.running.store;
+        if self.settings.grace_seconds == 86_400 {
+            self.seal().await;
+        }
         until("every epoch is sealed", || async {
             let open = store.open_epochs().await.unwrap();
             let unfrozen = store.unfrozen().await.unwrap();
@@ -286,7 +314,7 @@ pub(crate) fn settings(folder: &Path, plan: &Plan, simulator: &Simulator) -> Set
         r#"
         [epoch]
         seconds = {seconds}
-        grace_seconds = 12 # the traffic has lines that are five seconds old
+        grace_seconds = {grace}
         [twitch]
         host = "{host}"
         port = {port}
@@ -309,6 +337,7 @@ pub(crate) fn settings(folder: &Path, plan: &Plan, simulator: &Simulator) -> Set
         channels = [{names}]
         "#,
         seconds = plan.epoch_seconds,
+        grace = plan.grace_seconds.unwrap_or(86_400),
         host = address.ip(),
         port = address.port(),
         per_connection = plan.channels_per_connection,
