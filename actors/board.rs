@@ -66,7 +66,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// The counts at this moment.
+    /// The counts at this moment; what waits now is not among them, see [`Board::counts`].
     #[must_use]
     pub fn read(&self) -> IntakeCounts {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -85,6 +85,7 @@ impl Counters {
             blocked_ms: get(&self.blocked_ms),
             quarantined: get(&self.quarantined),
             quarantine_dropped: get(&self.quarantine_dropped),
+            ..IntakeCounts::default()
         }
     }
 }
@@ -301,6 +302,20 @@ impl Board {
     #[must_use]
     pub const fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// What was counted, and what waits now.
+    #[must_use]
+    pub fn counts(&self) -> IntakeCounts {
+        let (feed_bytes, feed_bytes_bound) = self.pool.depth();
+        let (gaps_waiting, gaps_dropped) = self.gaps.depth();
+        IntakeCounts {
+            feed_bytes,
+            feed_bytes_bound,
+            gaps_waiting,
+            gaps_dropped,
+            ..self.counters.read()
+        }
     }
 
     /// The begins and ends of gaps that wait for the journal.

@@ -155,4 +155,12 @@ pub struct IntakeCounts {
     pub quarantined: u64,
     /// Lines put aside whose text could not be kept, because too many waited for the store.
     pub quarantine_dropped: u64,
+    /// Bytes that wait in all feeds now.
+    pub feed_bytes: u64,
+    /// The bound on these.
+    pub feed_bytes_bound: u64,
+    /// Begins and ends of gaps that wait for the journal now.
+    pub gaps_waiting: u64,
+    /// Begins and ends of gaps that were dropped, because too many waited.
+    pub gaps_dropped: u64,
 }

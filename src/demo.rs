@@ -1,7 +1,7 @@
 //! `twzrd demo`: the whole service against a chat server of its own, on a machine without network.
 //!
-//! Everything but the network is what `twzrd run` uses: sockets, journal, store, tree, gateway. At
-//! the end what is still open is sealed, and one person's presence is proved and checked.
+//! What it runs is what `twzrd run` runs: sockets, journal, store, tree, gateway; but for the reload
+//! and the admin routes, since its channels are those of its own chat server. At the end what is still open is sealed, and one person's presence is proved and checked.
 
 use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;

@@ -89,7 +89,7 @@ impl crate::gateway::Ingest for IngestView {
     }
 
     fn intake(&self) -> IntakeCounts {
-        self.0.counters().read()
+        self.0.counts()
     }
 }
 

@@ -1,4 +1,5 @@
-//! The only place that names adapters and actors together.
+//! Puts adapters behind the actors: what every command that runs the tree shares. What only the
+//! running service has is in [`crate::live`]; no other place names adapters and actors together.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -154,6 +154,10 @@ impl Figures {
         self.one(table::INTAKE_QUARANTINED, counts.quarantined);
         let dropped = counts.quarantine_dropped;
         self.one(table::INTAKE_QUARANTINE_DROPPED, dropped);
+        self.one(table::INTAKE_FEED_BYTES, counts.feed_bytes);
+        self.one(table::INTAKE_FEED_BYTES_BOUND, counts.feed_bytes_bound);
+        self.one(table::INTAKE_GAPS_WAITING, counts.gaps_waiting);
+        self.one(table::INTAKE_GAPS_DROPPED, counts.gaps_dropped);
     }
 
     fn gateway(&mut self, app: &App) {

@@ -90,6 +90,10 @@ metrics! {
     INTAKE_BLOCKED_SECONDS: Counter = "twzrd_intake_blocked_seconds_total", "Seconds for which full feeds did so";
     INTAKE_QUARANTINED: Counter = "twzrd_intake_quarantined_total", "Lines that crashed their collector and were put aside";
     INTAKE_QUARANTINE_DROPPED: Counter = "twzrd_intake_quarantine_dropped_total", "Lines put aside whose text could not be kept";
+    INTAKE_FEED_BYTES: Gauge = "twzrd_intake_feed_bytes", "Bytes that wait in all feeds";
+    INTAKE_FEED_BYTES_BOUND: Gauge = "twzrd_intake_feed_bytes_bound", "Bytes that may wait in all feeds";
+    INTAKE_GAPS_WAITING: Gauge = "twzrd_intake_gaps_waiting", "Begins and ends of gaps that wait for the journal";
+    INTAKE_GAPS_DROPPED: Counter = "twzrd_intake_gaps_dropped_total", "Begins and ends of gaps that were dropped, because too many waited";
 
     HTTP_REQUESTS: Counter = "twzrd_http_requests_total", "Requests by route, method and status";
     HTTP_SECONDS: Histogram = "twzrd_http_request_seconds", "How long requests took, by route";
