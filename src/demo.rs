@@ -27,7 +27,7 @@ use crate::live::{self, Assembly, Live};
 use crate::report;
 use crate::settings::Settings;
 use crate::signals::StopSignals;
-use crate::status::{Client, ColorWhen, LiveView, PATIENCE, Style};
+use crate::status::{Client, ColorWhen, LiveView, PATIENCE, Style, can_redraw};
 use crate::wiring::{DataFolder, How, Opened, Running};
 
 /// How long after its end an epoch is sealed, in seconds. The traffic has lines that are five
@@ -81,7 +81,11 @@ pub async fn run(
     };
     let (demo, mut settings) = shown?;
     let ended = {
-        let mut view = LiveView::on_stdout(style(), demo.title(folder, args), LINE_EVERY);
+        let title = demo.title(folder, args);
+        if !can_redraw() {
+            say(&(title.join("\n") + "\n"))?;
+        }
+        let mut view = LiveView::on_stdout(style(), title, LINE_EVERY);
         let ended = demo.watch(&mut view, args.seconds, &mut signals).await;
         let finished = view.finish();
         ended.and_then(|()| finished.or_fail(Code::Io))

@@ -46,7 +46,10 @@ enum Trouble {
 impl Service for Janitor {
     async fn run(&self, stop: CancellationToken) -> Result<(), ServiceError> {
         loop {
-            let trouble = match self.round().await {
+            let Some(round) = stop.run_until_cancelled(self.round()).await else {
+                return Ok(());
+            };
+            let trouble = match round {
                 Ok(()) => None,
                 // Whatever is away now may be there in the next round; nothing grows dangerous
                 // within one.

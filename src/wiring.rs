@@ -16,7 +16,9 @@ use twzrd_actors::tree_builder::TreeBuilderMsg;
 use twzrd_domain::batch::Position;
 use twzrd_domain::epoch::UnixMs;
 use twzrd_domain::memory::MemoryParts;
-use twzrd_domain::ports::{Chunk, JournalError, JournalFolder, JournalWriter, SealStore};
+use twzrd_domain::ports::{
+    BatchStore, Chunk, JournalError, JournalFolder, JournalWriter, SealStore, StoreError,
+};
 use twzrd_domain::record::{Append, Record, Seq};
 use twzrd_domain::weight::Arithmetic;
 use twzrd_journal::{Config, Folder};
@@ -153,11 +155,35 @@ impl Opened {
         // The lock first: whoever comes second must not touch the database.
         let (folder, journal) = open_journal(data, settings, segments_age).await?;
         let store = data.open_store(settings).await?;
-        Ok(Self {
+        let opened = Self {
             journal,
             folder,
             store,
-        })
+        };
+        opened.agree().await?;
+        Ok(opened)
+    }
+
+    /// Refuses a journal and a store that do not belong together, or a journal that ends before
+    /// what the store has applied of it: an older copy, or one that was cut.
+    async fn agree(&self) -> Result<(), Failure> {
+        let projection = self.store.projection().await?;
+        let (Some(found), Some(expected)) = (projection.journal, self.folder.id()) else {
+            return Ok(());
+        };
+        if found != expected {
+            return Err(StoreError::OtherJournal { expected, found }.into());
+        }
+        let (applied, durable) = (projection.position.seq, self.folder.durable());
+        if applied <= durable {
+            return Ok(());
+        }
+        Err(fail(
+            Code::Unavailable,
+            format_args!(
+                "the database has applied record {applied}, but the journal ends with record {durable}; expected the journal that the database follows, whole: restore it, or rebuild the database from this journal in another folder with `twzrd replay`"
+            ),
+        ))
     }
 
     /// As [`Opened::open`], but waits for a store that is away.
@@ -169,11 +195,13 @@ impl Opened {
         loop {
             let error = match data.try_open_store(settings).await {
                 Ok(store) => {
-                    return Ok(Self {
+                    let opened = Self {
                         journal,
                         folder,
                         store,
-                    });
+                    };
+                    opened.agree().await?;
+                    return Ok(opened);
                 }
                 Err(error) if error.is_transient() => error,
                 Err(error) => return Err(error).or_fail(Code::Unavailable),

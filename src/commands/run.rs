@@ -84,10 +84,18 @@ async fn stop(
     );
     let stopped = async {
         service.running.stop().await;
-        service.running.store.close().await
+        let closed = service.running.store.close().await;
+        (closed, service.running.tree.exited().await)
     };
     tokio::select! {
-        closed = stopped => closed?,
+        (closed, reason) = stopped => {
+            closed?;
+            // A tree that was about to give up when the signal came has not stopped in order.
+            if reason.is_abnormal() {
+                let message = format_args!("the supervision tree ended: {reason}");
+                return Err(fail(Code::Software, message));
+            }
+        }
         _ = signals.next() => {
             warn!("ended at once; what was accepted is in the journal");
             return Ok(Code::Interrupted);

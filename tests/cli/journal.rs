@@ -235,3 +235,48 @@ fn an_open_epoch_of_a_journal_stays_open() {
     assert_eq!(out.lines().count(), 1, "{out}");
     assert!(ledger(&out)["counted"].as_u64().unwrap() > 8_000, "{out}");
 }
+
+#[test]
+fn a_database_that_is_ahead_of_its_journal_is_refused() {
+    let place = Place::new();
+    parts(&place);
+    place.replay("data", &["one"]);
+    let segment = place.path(&place.segments("data")[0]);
+    let older = std::fs::read(&segment).unwrap();
+    place.replay("data", &["two"]);
+    std::fs::write(&segment, &older).unwrap();
+    let refused = place.run(&["replay", "--json", "--data", "data", "two"]);
+    assert_eq!((refused.code, refused.out.as_str()), (69, ""));
+    let told = "twzrd: the database has applied record ";
+    assert!(
+        refused.err.lines().last().unwrap().starts_with(told),
+        "{}",
+        refused.err
+    );
+    assert_eq!(
+        std::fs::read(&segment).unwrap(),
+        older,
+        "nothing was appended"
+    );
+}
+
+#[test]
+fn a_database_of_another_journal_is_refused() {
+    let place = Place::new();
+    parts(&place);
+    place.replay("data", &["one"]);
+    place.replay("other", &["two"]);
+    let database = place.path("other/twzrd.sqlite");
+    std::fs::copy(place.path("data/twzrd.sqlite"), &database).unwrap();
+    for rest in ["other/twzrd.sqlite-wal", "other/twzrd.sqlite-shm"] {
+        let _ = std::fs::remove_file(place.path(rest));
+    }
+    let refused = place.run(&["replay", "--json", "--data", "other", "two"]);
+    assert_eq!((refused.code, refused.out.as_str()), (69, ""));
+    let told = "data folder and database do not belong together";
+    assert!(
+        refused.err.lines().last().unwrap().ends_with(told),
+        "{}",
+        refused.err
+    );
+}
