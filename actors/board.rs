@@ -20,7 +20,8 @@ use twzrd_supervision::ChildRef;
 use crate::connection::ConnectionMsg;
 use crate::feed::{Feed, FeedPool, held};
 use crate::gap_ledger::GapQueue;
-use crate::room::{Room, Unheard, bounded};
+use crate::reason::bounded;
+use crate::room::{Room, Unheard};
 use crate::status::{ChannelStatus, ConnectionState, ConnectionStatus, IntakeCounts};
 
 /// What the board's clock shows when it begins: time before it can be told, too.

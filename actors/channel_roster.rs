@@ -24,7 +24,8 @@ use crate::board::{Board, Link};
 use crate::collector::{Collecting, Collector, CollectorArgs};
 use crate::connection::{Connection, ConnectionArgs, ConnectionMsg};
 use crate::later::Later;
-use crate::room::{NOT_LISTED, PROCESS_DOWN, REMOVED, Room, Unheard};
+use crate::reason::{NOT_LISTED, PROCESS_DOWN, REMOVED};
+use crate::room::{Room, Unheard};
 use crate::step::{Probe, Step};
 use crate::weather::Weather;
 

@@ -14,6 +14,7 @@ pub mod intake;
 pub mod journal;
 mod later;
 pub mod participation_batcher;
+pub mod reason;
 pub mod room;
 pub mod service;
 mod session;

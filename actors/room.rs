@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use compact_str::{CompactString, format_compact};
+use compact_str::CompactString;
 use twzrd_domain::epoch::UnixMs;
 use twzrd_domain::identity::Channel;
 use twzrd_domain::ports::Quarantined;
@@ -19,25 +19,11 @@ use twzrd_supervision::ChildRef;
 use crate::collector::CollectorMsg;
 use crate::feed::{Feed, FeedPool, held};
 use crate::gap_ledger::GapQueue;
+use crate::reason::{CONNECTING, RATE_LIMITED, REMOVED, bounded};
 use crate::status::{ChannelState, ChannelStatus};
 
 /// How many lines of a channel that crashed their collector may wait for the store.
 const MAX_ASIDE: usize = 16;
-/// The longest reason that is kept, in bytes.
-const MAX_REASON_BYTES: usize = 200;
-
-/// Why a channel was not heard: no process ran.
-pub const PROCESS_DOWN: &str = "process_down";
-/// Why a channel was not heard: it was not listed.
-pub const NOT_LISTED: &str = "not_listed";
-/// Why a channel is not heard: it was taken off the list.
-pub const REMOVED: &str = "removed";
-/// Why a channel is not heard: the process has just begun to want it.
-pub const CONNECTING: &str = "connecting";
-/// Why a channel is not heard: its JOIN waits for the join budget.
-pub const RATE_LIMITED: &str = "rate_limited";
-/// Why a channel is not heard: its socket was lost. What follows says how.
-pub const DISCONNECTED: &str = "disconnected";
 
 /// From when on a channel was not heard when the room was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -400,23 +386,11 @@ impl State {
     }
 }
 
-/// A reason without control characters, cut to a bound.
-pub(crate) fn bounded(reason: &str) -> CompactString {
-    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    let mut text = CompactString::default();
-    for c in reason.chars().map(clean) {
-        if text.len() + c.len_utf8() > MAX_REASON_BYTES {
-            return format_compact!("{text}…");
-        }
-        text.push(c);
-    }
-    text
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::reason::PROCESS_DOWN;
 
     fn room(from: UnixMs) -> (Room, Arc<GapQueue>) {
         let gaps = Arc::new(GapQueue::new(ChildRef::new("gap_ledger")));
@@ -504,11 +478,5 @@ mod tests {
         assert_eq!(status.state, ChannelState::Refused);
         assert_eq!(status.reason.as_deref(), Some("msg_banned: no"));
         assert_eq!(status.since, 60);
-    }
-
-    #[test]
-    fn a_reason_is_cut_and_holds_no_control_character() {
-        assert_eq!(bounded("a\r\nb"), "a\u{fffd}\u{fffd}b");
-        assert!(bounded(&"ä".repeat(500)).len() <= MAX_REASON_BYTES + 3);
     }
 }

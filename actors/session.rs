@@ -24,7 +24,8 @@ use twzrd_domain::identity::Channel;
 use crate::board::{Board, Link, count};
 use crate::connection::{ConnectionMsg, Times};
 use crate::feed::Offered;
-use crate::room::{DISCONNECTED, REMOVED, Room};
+use crate::reason::{DISCONNECTED, REMOVED};
+use crate::room::Room;
 use crate::status::ConnectionState;
 
 /// The longest wait before everything is looked at again.

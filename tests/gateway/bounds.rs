@@ -179,9 +179,12 @@ impl Held {
         let (entered, let_go) = (Arc::clone(&held.entered), Arc::clone(&held.let_go));
         let tree = world.tree.lock().unwrap().clone();
         let view = View {
+            // Whatever else this thread of the runtime was about to do is done by another.
             tree: Arc::new(move || {
-                entered.wait();
-                let_go.wait();
+                tokio::task::block_in_place(|| {
+                    entered.wait();
+                    let_go.wait();
+                });
                 tree.clone()
             }),
             ..world.view()
