@@ -64,12 +64,12 @@ async fn a_thousand_channels_at_twenty_thousand_lines_a_second_with_faults() {
     world.simulator.set_rate(20_000);
     for now in 1..=SECONDS {
         second(&world, now).await;
+        let sockets = world.simulator.snapshot().sockets;
+        let one = Target::Socket(sockets[usize::try_from(now).unwrap() % sockets.len()].number);
         match now % 12 {
-            2 => world.simulator.cut(Target::Socket(now), Cut::Orderly),
-            5 => world
-                .simulator
-                .reconnect(Target::Socket(now), Duration::from_secs(5)),
-            7 => world.simulator.cut(Target::Socket(now), Cut::MidLine),
+            2 => world.simulator.cut(one, Cut::Orderly),
+            5 => world.simulator.reconnect(one, Duration::from_secs(5)),
+            7 => world.simulator.cut(one, Cut::MidLine),
             8 => world.simulator.duplicate(500),
             9 => Garbage::ALL
                 .map(|one| world.simulator.garbage(Target::All, one))
