@@ -78,7 +78,16 @@ impl Service {
         self.seen.extend(self.log.iter());
         let panicked = self.seen.iter().any(|line| line["message"] == "panic");
         assert!(!panicked, "{:?}", self.seen);
-        (documented(status), self.seen)
+        (documented(status), std::mem::take(&mut self.seen))
+    }
+}
+
+impl Drop for Service {
+    /// A test that fails leaves no process behind.
+    fn drop(&mut self) {
+        // One that has ended already cannot be killed any more.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
