@@ -295,7 +295,10 @@ impl State {
                 let _ = link.child().cast(ConnectionMsg::AssignmentsChanged);
             }
         }
-        self.let_go().await
+        if self.todo.is_empty() {
+            self.let_go().await?;
+        }
+        Ok(())
     }
 
     async fn start(&mut self, channel: Channel) -> Result<(), ActorProcessingErr> {
@@ -354,21 +357,18 @@ impl State {
         Ok(())
     }
 
-    /// Lets go of channels that are left, once no line of them is on its way any more.
+    /// Lets go of some of the channels that are left, once no line of them is on its way any more.
     async fn let_go(&mut self) -> Result<(), ActorProcessingErr> {
         let board = Arc::clone(&self.args.board);
-        for channel in self.leaving.clone() {
-            let Some(room) = board.room(&channel) else {
-                self.leaving.remove(&channel);
-                continue;
-            };
-            if !room.is_done() {
-                continue;
+        let is_done = |channel: &&Channel| board.room(channel).is_none_or(|room| room.is_done());
+        let done = self.leaving.iter().filter(is_done).take(AT_ONCE);
+        for channel in done.cloned().collect::<Vec<_>>() {
+            if let Some(room) = board.room(&channel) {
+                let id = room.collector().id();
+                forget(&self.args.collectors, id).await?;
+                self.collecting.remove(id);
+                board.remove_room(&channel);
             }
-            let id = room.collector().id();
-            forget(&self.args.collectors, id).await?;
-            self.collecting.remove(id);
-            board.remove_room(&channel);
             self.leaving.remove(&channel);
         }
         Ok(())

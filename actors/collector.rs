@@ -24,6 +24,7 @@ use crate::intake::Gate;
 use crate::later::Later;
 use crate::room::Room;
 use crate::step::{Probe, Step};
+use crate::weather::Weather;
 
 /// The wait before a line that was put aside is offered to the store again.
 const KEEP_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -77,6 +78,7 @@ pub struct State {
     args: CollectorArgs,
     look_is_due: bool,
     keep_later: Later<CollectorMsg>,
+    weather: Weather,
 }
 
 impl Actor for Collector {
@@ -94,6 +96,7 @@ impl Actor for Collector {
             args,
             look_is_due: true,
             keep_later: Later::new(),
+            weather: Weather::default(),
         })
     }
 
@@ -222,11 +225,18 @@ impl State {
         let CollectorArgs { room, shared } = &self.args;
         while let Some(line) = room.aside() {
             let kept = tokio::time::timeout(KEEP_WITHIN, shared.store.quarantine(&line)).await;
-            if !matches!(kept, Ok(Ok(()))) {
+            let failure = match kept {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some(format!("no answer within {KEEP_WITHIN:?}")),
+            };
+            if let Some(failure) = failure {
+                self.weather.failed("store", &failure);
                 self.keep_later
                     .send(myself, KEEP_AGAIN_AFTER, || CollectorMsg::KeepDue);
                 return;
             }
+            self.weather.works("store");
             room.kept();
         }
     }

@@ -311,6 +311,8 @@ impl State {
             // The old one is still there; when it ends, another is opened.
             self.next = None;
             warn!(connection = number, reason, "no socket took over");
+            let (link, now) = (&self.args.link, self.args.board.now());
+            link.go(ConnectionState::Connected, reason.as_deref(), now);
             return Ok(());
         }
         let Some(old) = self.current.take_if(|current| current.socket == socket) else {
@@ -328,6 +330,13 @@ impl State {
             return Ok(());
         }
         let reason = reason.unwrap_or_else(|| "closed".to_owned());
+        self.wait_for_next(myself, &old, &reason);
+        Ok(())
+    }
+
+    /// Waits before the next socket is opened: the longer, the more often none came about.
+    fn wait_for_next(&mut self, myself: &ActorRef<ConnectionMsg>, old: &Running, reason: &str) {
+        let (number, now) = (self.args.link.number(), self.args.board.now());
         let lasted = old.connected.map(|since| since.elapsed());
         if lasted.is_some_and(|lasted| lasted >= self.args.times.reconnect_max) {
             self.failures = 0;
@@ -344,14 +353,13 @@ impl State {
         );
         self.args
             .link
-            .go(ConnectionState::Waiting, Some(&reason), now);
+            .go(ConnectionState::Waiting, Some(reason), now);
         for room in self.args.link.rooms() {
-            room.disconnected(&reason, now);
+            room.disconnected(reason, now);
         }
         self.shown = Some(waiting_for(format!("network: {reason}")));
         self.connect_is_due = true;
         let _later = myself.send_after(wait, || ConnectionMsg::ConnectDue);
-        Ok(())
     }
 }
 

@@ -28,7 +28,7 @@ use crate::report;
 use crate::settings::Settings;
 use crate::signals::StopSignals;
 use crate::status::{Client, ColorWhen, LiveView, PATIENCE, Style, can_redraw};
-use crate::wiring::{DataFolder, How, Opened, Running};
+use crate::wiring::{DataFolder, How, Opened, Running, gave_up};
 
 /// How long after its end an epoch is sealed, in seconds. The traffic has lines that are five
 /// seconds old, and some of them are late.
@@ -230,10 +230,7 @@ impl Demo {
         loop {
             tokio::select! {
                 _ = signals.next() => return Ok(()),
-                reason = self.live.running.tree.exited() => {
-                    let message = format_args!("the supervision tree ended: {reason}");
-                    return Err(fail(Code::Software, message));
-                }
+                reason = self.live.running.tree.exited() => return Err(gave_up(&reason)),
                 _ = ticks.tick() => {}
             }
             if end.is_some_and(|end| Instant::now() >= end) {

@@ -468,7 +468,8 @@ impl JournalFolder for OpenedFolder {
     }
 }
 
-fn gave_up(reason: &ExitReason) -> Failure {
+/// The tree has ended by itself.
+pub(crate) fn gave_up(reason: &ExitReason) -> Failure {
     fail(
         Code::Software,
         format_args!("the supervision tree ended: {reason}"),

@@ -16,7 +16,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::{Place, Run, documented, finish, signal};
 use twzrd::clock::SystemClock;
+use twzrd_domain::batch::Groups;
+use twzrd_domain::ports::ReportStore;
 use twzrd_simulator::{Config, Rooms, Simulator};
+use twzrd_store::Store;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -169,6 +172,11 @@ async fn a_stop_brings_what_was_read_into_the_store_and_ends_with_zero() {
         !log.iter().any(|line| line["message"] == "stopped late"),
         "{log:?}"
     );
+    // Nothing but the database is asked: a new start would apply what a stop had left in the journal.
+    let store = Store::sqlite(place.path("data/twzrd.sqlite"), Groups::default()).await;
+    let store = store.unwrap();
+    assert_eq!(store.ledger().await.unwrap().counted, 300);
+    store.close().await.unwrap();
     let (service, url) = Service::start(&place, None);
     assert_eq!(ledger(&url, 300).await["counted"], 300);
     service.signal("-INT");

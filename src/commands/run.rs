@@ -7,7 +7,7 @@ use twzrd_actors::step::no_probe;
 
 use super::data_folder;
 use crate::cli::Run;
-use crate::exit::{Code, Failure, fail};
+use crate::exit::{Code, Failure};
 use crate::live::beside::GatewayService;
 use crate::live::{self, Assembly, Live};
 use crate::reload::Reloader;
@@ -15,7 +15,7 @@ use crate::reload::watch::SettingsWatch;
 use crate::settings::Settings;
 use crate::settings::layers::{Flags, Layers};
 use crate::signals::{StopSignal, StopSignals};
-use crate::wiring::{DataFolder, Opened};
+use crate::wiring::{DataFolder, Opened, gave_up};
 
 /// Runs the service until it is asked to stop.
 pub(super) async fn run(
@@ -35,10 +35,7 @@ pub(super) async fn run(
     };
     match asked {
         Ok(signal) => stop(&service, &mut signals, signal).await,
-        Err(reason) => {
-            let message = format_args!("the supervision tree ended: {reason}");
-            Err(fail(Code::Software, message))
-        }
+        Err(reason) => Err(gave_up(&reason)),
     }
 }
 
@@ -92,8 +89,7 @@ async fn stop(
             closed?;
             // A tree that was about to give up when the signal came has not stopped in order.
             if reason.is_abnormal() {
-                let message = format_args!("the supervision tree ended: {reason}");
-                return Err(fail(Code::Software, message));
+                return Err(gave_up(&reason));
             }
         }
         _ = signals.next() => {
