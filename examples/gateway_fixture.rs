@@ -23,7 +23,7 @@ use twzrd_domain::epoch::EpochLength;
 use twzrd_domain::identity::Name;
 use twzrd_domain::ports::BatchStore;
 use twzrd_domain::roster::Listing;
-use twzrd_supervision::{ChildKind, ChildSnapshot, ChildState, Restart, Strategy, TreeSnapshot};
+use twzrd_supervision::{ChildKind, ChildSnapshot, ChildState, Strategy, TreeSnapshot};
 
 /// Channels that are wanted and heard, as far as anybody asks.
 struct Heard(Vec<Name>);
@@ -85,28 +85,16 @@ impl Admin for Willing {
 
 fn running(path: &str, children: Vec<ChildSnapshot>) -> ChildSnapshot {
     let is_leaf = children.is_empty();
+    let kind = match is_leaf {
+        true => ChildKind::Worker,
+        false => ChildKind::Supervisor,
+    };
     ChildSnapshot {
-        id: path.rsplit('/').next().unwrap_or_default().to_owned(),
-        path: path.to_owned(),
-        kind: if is_leaf {
-            ChildKind::Worker
-        } else {
-            ChildKind::Supervisor
-        },
-        restart: Restart::Permanent,
         strategy: (!is_leaf).then_some(Strategy::OneForOne),
         state: ChildState::Running,
-        restarts: 0,
-        last_exit: None,
         uptime_ms: Some(1),
-        retry_in_ms: None,
-        mailbox_depth: 0,
-        feed: None,
-        handled: 0,
-        handled_per_second: 0.0,
-        handler: None,
-        waiting_for: Vec::new(),
         children,
+        ..ChildSnapshot::starting(path, kind)
     }
 }
 

@@ -20,9 +20,7 @@ use twzrd_domain::chat::ChatNetwork;
 use twzrd_domain::ports::{Clock, JournalFolder};
 use twzrd_domain::roster::Roster;
 use twzrd_store::Store;
-use twzrd_supervision::{
-    ChildKind, ChildRef, ChildSnapshot, ChildState, Restart, Tree, TreeSnapshot,
-};
+use twzrd_supervision::{ChildKind, ChildRef, ChildSnapshot, Tree, TreeSnapshot};
 use twzrd_twitch::judge::TwitchJudge;
 use twzrd_twitch::net::{self, Credentials, TwitchNetwork};
 
@@ -48,31 +46,10 @@ impl TreeView {
     pub fn snapshot(&self) -> TreeSnapshot {
         match self.0.get().and_then(Weak::upgrade) {
             Some(tree) => tree.which_children(),
-            None => TreeSnapshot { root: unborn() },
+            None => TreeSnapshot {
+                root: ChildSnapshot::starting("root", ChildKind::Supervisor),
+            },
         }
-    }
-}
-
-/// The root before its children have started.
-fn unborn() -> ChildSnapshot {
-    ChildSnapshot {
-        id: "root".to_owned(),
-        path: "root".to_owned(),
-        kind: ChildKind::Supervisor,
-        restart: Restart::Permanent,
-        strategy: None,
-        state: ChildState::Starting,
-        restarts: 0,
-        last_exit: None,
-        uptime_ms: None,
-        retry_in_ms: None,
-        mailbox_depth: 0,
-        feed: None,
-        handled: 0,
-        handled_per_second: 0.0,
-        handler: None,
-        waiting_for: Vec::new(),
-        children: Vec::new(),
     }
 }
 

@@ -168,23 +168,9 @@ mod tests {
 
     fn child(path: &str, state: ChildState, restart: Restart) -> ChildSnapshot {
         ChildSnapshot {
-            id: path.rsplit('/').next().unwrap().to_owned(),
-            path: path.to_owned(),
-            kind: ChildKind::Worker,
-            restart,
-            strategy: None,
             state,
-            restarts: 0,
-            last_exit: None,
-            uptime_ms: None,
-            retry_in_ms: None,
-            mailbox_depth: 0,
-            feed: None,
-            handled: 0,
-            handled_per_second: 0.0,
-            handler: None,
-            waiting_for: Vec::new(),
-            children: Vec::new(),
+            restart,
+            ..ChildSnapshot::starting(path, ChildKind::Worker)
         }
     }
 

@@ -25,7 +25,7 @@ use twzrd_domain::roster::Listing;
 use twzrd_domain::seal::{Participant, freeze};
 use twzrd_domain::weight::Arithmetic;
 use twzrd_journal::Health;
-use twzrd_supervision::{ChildKind, ChildSnapshot, ChildState, Restart, Strategy, TreeSnapshot};
+use twzrd_supervision::{ChildKind, ChildSnapshot, ChildState, Strategy, TreeSnapshot};
 use twzrd_testkit::fake::{Fault, ManualClock, MemoryStore, State};
 
 /// The hour that is sealed.
@@ -112,23 +112,9 @@ pub(crate) fn name(text: &str) -> Name {
 
 pub(crate) fn child(path: &str, state: ChildState) -> ChildSnapshot {
     ChildSnapshot {
-        id: path.rsplit('/').next().unwrap().to_owned(),
-        path: path.to_owned(),
-        kind: ChildKind::Worker,
-        restart: Restart::Permanent,
-        strategy: None,
         state,
-        restarts: 0,
-        last_exit: None,
         uptime_ms: Some(1000),
-        retry_in_ms: None,
-        mailbox_depth: 0,
-        feed: None,
-        handled: 0,
-        handled_per_second: 0.0,
-        handler: None,
-        waiting_for: Vec::new(),
-        children: Vec::new(),
+        ..ChildSnapshot::starting(path, ChildKind::Worker)
     }
 }
 

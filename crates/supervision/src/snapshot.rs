@@ -90,6 +90,32 @@ pub struct ChildSnapshot {
     pub children: Vec<ChildSnapshot>,
 }
 
+impl ChildSnapshot {
+    /// A permanent child that has not started yet, with this path.
+    #[must_use]
+    pub fn starting(path: &str, kind: ChildKind) -> Self {
+        Self {
+            id: path.rsplit('/').next().unwrap_or_default().to_owned(),
+            path: path.to_owned(),
+            kind,
+            restart: Restart::Permanent,
+            strategy: None,
+            state: ChildState::Starting,
+            restarts: 0,
+            last_exit: None,
+            uptime_ms: None,
+            retry_in_ms: None,
+            mailbox_depth: 0,
+            feed: None,
+            handled: 0,
+            handled_per_second: 0.0,
+            handler: None,
+            waiting_for: Vec::new(),
+            children: Vec::new(),
+        }
+    }
+}
+
 /// A whole tree.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TreeSnapshot {
