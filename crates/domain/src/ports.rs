@@ -6,6 +6,7 @@ use compact_str::CompactString;
 use crate::batch::{Batch, Position};
 use crate::epoch::{Epoch, UnixMs};
 use crate::identity::{Channel, UserHash};
+use crate::invariant;
 use crate::ledger::Counts;
 use crate::memory::MemoryParts;
 use crate::proof::ProofMaterial;
@@ -234,6 +235,37 @@ pub struct SealedEpoch {
     pub gap_ms: u64,
 }
 
+/// The ledger over all channels and epochs, and where it does not add up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Balance {
+    /// How many lines came to what, over all channels and epochs.
+    pub counts: Counts,
+    /// By how many lines received and the sum of all outcomes differ, added up over channels and
+    /// epochs: two that cancel out in the sum do not here. 0 where nothing disappeared.
+    pub drift: u64,
+    /// In how many channels and epochs they differ.
+    pub drifting: u64,
+    /// The first of these, by epoch and channel.
+    pub first_drifting: Option<(Epoch, Channel)>,
+}
+
+impl Balance {
+    /// Adds what is booked of one channel in one epoch.
+    pub fn add(&mut self, epoch: Epoch, channel: &Channel, counts: &Counts) {
+        self.counts += *counts;
+        if invariant::ledger_balances(counts).is_ok() {
+            return;
+        }
+        let by = counts.received.abs_diff(counts.outcomes());
+        self.drift = self.drift.saturating_add(by);
+        self.drifting += 1;
+        let place = (epoch, channel.clone());
+        if self.first_drifting.as_ref().is_none_or(|it| place < *it) {
+            self.first_drifting = Some(place);
+        }
+    }
+}
+
 /// The store as reports see it. Nothing here writes.
 #[async_trait]
 pub trait ReportStore: Send + Sync {
@@ -246,6 +278,9 @@ pub trait ReportStore: Send + Sync {
 
     /// The ledger over all channels and epochs.
     async fn ledger(&self) -> Result<Counts, StoreError>;
+
+    /// The same, and where it does not add up, both of one moment.
+    async fn balance(&self) -> Result<Balance, StoreError>;
 
     /// What a proof of a person's presence is made of; none where the channel has no trees in
     /// that epoch.
@@ -389,4 +424,32 @@ pub trait JournalWriter: Send + Sync {
 
     /// The progress of sources, and the settings in force, with all that is acknowledged.
     async fn memory(&self) -> Result<MemoryParts, JournalError>;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::event::Outcome;
+
+    #[test]
+    fn what_cancels_out_in_the_sum_is_told_by_epoch_and_channel() {
+        let name = |text| Channel::parse(text).unwrap();
+        let mut even = Counts::default();
+        even.book(Outcome::Counted, 10);
+        let (mut more, mut less) = (even, even);
+        more.received += 3;
+        less.received -= 3;
+        let mut balance = Balance::default();
+        balance.add(Epoch(7200), &name("a"), &less);
+        balance.add(Epoch(3600), &name("b"), &even);
+        assert_eq!(
+            (balance.drift, balance.first_drifting.clone()),
+            (3, Some((Epoch(7200), name("a"))))
+        );
+        balance.add(Epoch(3600), &name("c"), &more);
+        assert_eq!(balance.counts.received, balance.counts.outcomes());
+        assert_eq!((balance.drift, balance.drifting), (6, 2));
+        assert_eq!(balance.first_drifting, Some((Epoch(3600), name("c"))));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::{DirBuilder, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,6 +20,7 @@ use sea_orm::{
 use twzrd_domain::batch::Groups;
 use twzrd_domain::ports::StoreError;
 
+use crate::bounded::{Bounded, silence};
 use crate::error::{Doing, OpenError, while_migrating};
 
 /// How many connections read from SQLite at the same time. One writes.
@@ -73,12 +75,20 @@ impl fmt::Debug for StoreUrl {
 /// How long a store waits before it calls an operation off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For a connection.
+    /// For a connection. On Postgres also for the network, to bring an answer.
     pub connection: Duration,
     /// For a lock that somebody else holds.
     pub lock: Duration,
     /// For a statement. On Postgres only.
     pub statement: Duration,
+}
+
+impl Timeouts {
+    /// After which no answer of a server is waited for any more. It has called the statement off
+    /// by then, and said so.
+    const fn answer(self) -> Duration {
+        self.statement.saturating_add(self.connection)
+    }
 }
 
 impl Default for Timeouts {
@@ -98,8 +108,8 @@ pub struct Store {
 }
 
 struct Inner {
-    writer: DatabaseConnection,
-    reader: DatabaseConnection,
+    writer: Bounded<DatabaseConnection>,
+    reader: Bounded<DatabaseConnection>,
     groups: RwLock<Arc<Groups>>,
 }
 
@@ -198,7 +208,7 @@ impl Store {
         let writer = DatabaseConnection::from(writer);
         migrate(&writer).await?;
         let reader = pool(SQLITE_READERS).connect_lazy_with(reading);
-        Ok(Self::new(writer, reader.into(), groups))
+        Ok(Self::new(writer, reader.into(), groups, None))
     }
 
     /// Opens a Postgres database over at most `max_connections` connections, and brings its
@@ -250,19 +260,35 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections.max(1))
             .acquire_timeout(timeouts.connection)
+            // The pool itself waits for an answer here, without end. A connection that gives none
+            // would keep its place in the pool.
+            .after_release(move |connection, _| {
+                Box::pin(async move {
+                    let within = timeouts.connection;
+                    let answered = tokio::time::timeout(within, connection.ping()).await;
+                    answered.unwrap_or_else(|_| Err(SqlxError::Io(silence(within))))?;
+                    Ok(true)
+                })
+            })
             .connect_with(options)
             .await
             .map_err(from_driver)
             .doing(DOING)?;
         let pool = DatabaseConnection::from(pool);
         migrate(&pool).await?;
-        Ok(Self::new(pool.clone(), pool, groups))
+        let within = Some(timeouts.answer());
+        Ok(Self::new(pool.clone(), pool, groups, within))
     }
 
-    fn new(writer: DatabaseConnection, reader: DatabaseConnection, groups: Groups) -> Self {
+    fn new(
+        writer: DatabaseConnection,
+        reader: DatabaseConnection,
+        groups: Groups,
+        answer_within: Option<Duration>,
+    ) -> Self {
         let inner = Inner {
-            writer,
-            reader,
+            writer: Bounded::new(writer, answer_within),
+            reader: Bounded::new(reader, answer_within),
             groups: RwLock::new(Arc::new(groups)),
         };
         Self {
@@ -276,8 +302,9 @@ impl Store {
     /// None today; the driver may come to have some.
     pub async fn close(&self) -> Result<(), StoreError> {
         const DOING: &str = "closing the store";
-        self.inner.reader.clone().close().await.doing(DOING)?;
-        self.inner.writer.clone().close().await.doing(DOING)
+        let (reader, writer) = (self.inner.reader.inner(), self.inner.writer.inner());
+        reader.clone().close().await.doing(DOING)?;
+        writer.clone().close().await.doing(DOING)
     }
 
     /// Which database it is.
@@ -288,7 +315,7 @@ impl Store {
 
     /// The connections for reading.
     #[must_use]
-    pub fn reader(&self) -> &DatabaseConnection {
+    pub fn reader(&self) -> &Bounded<DatabaseConnection> {
         &self.inner.reader
     }
 
@@ -311,8 +338,10 @@ impl Store {
     pub(crate) async fn begin(
         &self,
         doing: &'static str,
-    ) -> Result<DatabaseTransaction, StoreError> {
-        begin(&self.inner.writer).await.doing(doing)
+    ) -> Result<Bounded<DatabaseTransaction>, StoreError> {
+        let writer = &self.inner.writer;
+        let begun = writer.answer(begin(writer.inner())).await;
+        begun.doing(doing).map(|begun| writer.like(begun))
     }
 }
 
@@ -364,11 +393,16 @@ fn make_private(path: &Path) -> std::io::Result<()> {
             .mode(0o700)
             .create(folder)?;
     }
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
+    // One that is there is not opened. To close it would take away the locks that another store of
+    // this process has on it (POSIX counts them by process), and the next program that looks into
+    // the database would believe to be the last one, and remove the log that this process writes.
+    let made = OpenOptions::new()
         .write(true)
+        .create_new(true)
         .mode(0o600)
-        .open(path)
-        .map(drop)
+        .open(path);
+    match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
 }

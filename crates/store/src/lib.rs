@@ -8,6 +8,7 @@ pub mod connect;
 pub mod entity;
 
 mod batch;
+mod bounded;
 mod control;
 mod error;
 mod ingest;
@@ -21,5 +22,6 @@ mod sums;
 mod suppression;
 mod tree;
 
+pub use bounded::Bounded;
 pub use connect::{Store, StoreUrl, Timeouts};
 pub use error::OpenError;

@@ -8,7 +8,7 @@ use twzrd_domain::coverage::{self, Stretch};
 use twzrd_domain::epoch::Epoch;
 use twzrd_domain::identity::Channel;
 use twzrd_domain::ledger::Counts;
-use twzrd_domain::ports::{ReportStore, SealedEpoch, StoreError};
+use twzrd_domain::ports::{Balance, ReportStore, SealedEpoch, StoreError};
 use twzrd_domain::proof::ProofMaterial;
 
 use crate::batch::{arithmetic, epoch};
@@ -16,6 +16,28 @@ use crate::connect::Store;
 use crate::sealed::node;
 use crate::sql::Type::Text;
 use crate::sql::{NAME, among, column, int, list, parsed, query, unsigned};
+
+/// The counts of the ledger, in the order of [`Counts`]; all but the first are outcomes.
+const LEDGER: [&str; 9] = [
+    "received",
+    "counted",
+    "suppressed",
+    "mirrored",
+    "duplicate",
+    "late",
+    "anonymous",
+    "invalid",
+    "other",
+];
+
+/// What is added up over the rows, for errors.
+const DRIFT: &str = "the drift of ingest_ledger";
+
+/// Is added to an epoch so that all epochs have as many digits, and stand in their order as text:
+/// the least of such texts, with the channel behind, names the first row.
+const PLACE_BASE: i64 = 1_000_000_000_000_000_000;
+/// How many digits that makes.
+const PLACE_DIGITS: usize = 19;
 
 #[async_trait]
 impl ReportStore for Store {
@@ -43,34 +65,46 @@ impl ReportStore for Store {
 
     async fn ledger(&self) -> Result<Counts, StoreError> {
         const DOING: &str = "adding up the ledger";
-        let columns = [
-            "received",
-            "counted",
-            "suppressed",
-            "mirrored",
-            "duplicate",
-            "late",
-            "anonymous",
-            "invalid",
-            "other",
-        ];
-        let sums = columns.map(|name| format!("CAST(COALESCE(sum({name}), 0) AS bigint)"));
-        let sql = format!("SELECT {} FROM ingest_ledger", sums.join(", "));
+        let sql = format!("SELECT {} FROM ingest_ledger", sums());
+        let rows = query(self.reader(), sql, [], DOING).await?;
+        rows.first()
+            .map_or_else(|| Ok(Counts::default()), |row| counts_of(row, DOING))
+    }
+
+    async fn balance(&self) -> Result<Balance, StoreError> {
+        const DOING: &str = "balancing the ledger";
+        // A ledger that adds up is read once, for one sum more than its counts. Where it does not,
+        // it is read again for all that is to be told, in one statement and so of one moment.
+        let outcomes = LEDGER[1..].join(" + ");
+        let sums = format!(
+            "{}, {}",
+            sums(),
+            sum(&format!("abs(received - ({outcomes}))"))
+        );
+        let sql = format!("SELECT {sums} FROM ingest_ledger");
         let rows = query(self.reader(), sql, [], DOING).await?;
         let Some(row) = rows.first() else {
-            return Ok(Counts::default());
+            return Ok(Balance::default());
         };
-        let sum = |at| unsigned(column(row, at, DOING)?, "a count of ingest_ledger");
-        Ok(Counts {
-            received: sum(0)?,
-            counted: sum(1)?,
-            suppressed: sum(2)?,
-            mirrored: sum(3)?,
-            duplicate: sum(4)?,
-            late: sum(5)?,
-            anonymous: sum(6)?,
-            invalid: sum(7)?,
-            other: sum(8)?,
+        let balance = balance_of(row, DOING)?;
+        if balance.drift == 0 {
+            return Ok(balance);
+        }
+        let drifts = format!("CASE WHEN received <> {outcomes} THEN");
+        let sql = format!(
+            "SELECT {sums}, {}, min({drifts} CAST({PLACE_BASE} + epoch AS text) || channel END) \
+             FROM ingest_ledger",
+            sum(&format!("{drifts} 1 ELSE 0 END"))
+        );
+        let rows = query(self.reader(), sql, [], DOING).await?;
+        let Some(row) = rows.first() else {
+            return Ok(Balance::default());
+        };
+        let first: Option<String> = column(row, 11, DOING)?;
+        Ok(Balance {
+            drifting: unsigned(column(row, 10, DOING)?, DRIFT)?,
+            first_drifting: first.as_deref().map(place_of).transpose()?,
+            ..balance_of(row, DOING)?
         })
     }
 
@@ -140,6 +174,50 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn sums() -> String {
+    LEDGER.map(sum).join(", ")
+}
+
+fn sum(of: &str) -> String {
+    format!("CAST(COALESCE(sum({of}), 0) AS bigint)")
+}
+
+/// The sums, with the drift behind them.
+fn balance_of(row: &QueryResult, doing: &'static str) -> Result<Balance, StoreError> {
+    Ok(Balance {
+        counts: counts_of(row, doing)?,
+        drift: unsigned(column(row, 9, doing)?, DRIFT)?,
+        ..Balance::default()
+    })
+}
+
+fn counts_of(row: &QueryResult, doing: &'static str) -> Result<Counts, StoreError> {
+    let sum = |at| unsigned(column(row, at, doing)?, "a count of ingest_ledger");
+    Ok(Counts {
+        received: sum(0)?,
+        counted: sum(1)?,
+        suppressed: sum(2)?,
+        mirrored: sum(3)?,
+        duplicate: sum(4)?,
+        late: sum(5)?,
+        anonymous: sum(6)?,
+        invalid: sum(7)?,
+        other: sum(8)?,
+    })
+}
+
+/// An epoch and a channel out of one text, see [`PLACE_BASE`].
+fn place_of(text: &str) -> Result<(Epoch, Channel), StoreError> {
+    const PLACE: &str = "ingest_ledger.epoch";
+    let (digits, channel) = text.split_at_checked(PLACE_DIGITS).unwrap_or((text, ""));
+    let number: i64 = parsed(digits, PLACE, "a whole number")?;
+    let channel = match channel {
+        "" => Channel::none(),
+        name => parsed(name, "ingest_ledger.channel", NAME)?,
+    };
+    Ok((epoch(number - PLACE_BASE)?, channel))
 }
 
 fn row_of(row: &QueryResult) -> Result<SealedEpoch, StoreError> {

@@ -274,25 +274,33 @@ async fn an_opt_out_by_id_removes_the_person_from_all_that_is_not_sealed() {
     }];
     written(&store, first).await;
     let wallet = Wallet([7; 32]);
-    let bind = Change::Bind(Bind {
-        user: hash("user_a"),
-        wallet,
-        verified: true,
-        source: "operator".into(),
-    });
-    written(&store, controls(1, vec![bind])).await;
+    let bind = |wallet, verified| {
+        Change::Bind(Bind {
+            user: hash("user_a"),
+            wallet,
+            verified,
+            source: "operator".into(),
+        })
+    };
+    let both = vec![bind(wallet, true), bind(Wallet([9; 32]), false)];
+    written(&store, controls(1, both)).await;
     let bound = Bound {
-        wallet,
         verified: true,
         source: "operator".into(),
         at: 9_000_500,
     };
-    assert_eq!(store.state().bindings[&hash("user_a")], bound);
+    let key = (hash("user_a"), wallet.to_string());
+    assert_eq!(store.state().bindings[&key], bound);
     assert_eq!(store.aliases(id).await.unwrap(), [hash("user_a")]);
     assert_eq!(store.aliases(hash("user_a")).await.unwrap(), [id]);
     written(&store, controls(2, vec![Change::Seal(EPOCH)])).await;
     freeze_all(&store).await;
     let frozen = store.state().frozen[&(EPOCH, channel())].clone();
+    let claimer = frozen.participants[0].claimer;
+    assert_eq!(
+        claimer, wallet,
+        "a verified wallet before one that was bound later"
+    );
     written(
         &store,
         heard(3, NEXT, &[("user_a", 10_800), ("user_b", 10_801)]),
@@ -320,7 +328,8 @@ async fn an_opt_out_by_id_removes_the_person_from_all_that_is_not_sealed() {
             .all(|k| k.0 == EPOCH || k.4 == hash("user_b"))
     );
     assert_eq!(state.names.keys().collect::<Vec<_>>(), [&hash("user_b")]);
-    assert!(state.aliases.is_empty() && state.bindings.is_empty());
+    assert!(state.aliases.is_empty());
+    assert_eq!(state.bindings.len(), 2, "they hold no name");
     let mut nameless = frozen;
     nameless.participants[0].login = None;
     assert_eq!(

@@ -1,9 +1,11 @@
 //! What goes wrong, and when: by count, by name of the operation, or as a hook decides.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use twzrd_domain::ports::StoreError;
 
 /// How an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,19 +44,17 @@ struct Plan {
 /// The faults of a fake. Clones share them.
 ///
 /// An operation is named after the method of the port, for example `"commit"`.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Faults {
     plan: Arc<Mutex<Plan>>,
-    held: watch::Sender<bool>,
+    held: Arc<Held>,
 }
 
-impl Default for Faults {
-    fn default() -> Self {
-        Self {
-            plan: Arc::default(),
-            held: watch::Sender::new(false),
-        }
-    }
+/// Operations that are held go on in the order in which they came.
+#[derive(Default)]
+struct Held {
+    is_held: AtomicBool,
+    released: Notify,
 }
 
 impl Faults {
@@ -98,12 +98,13 @@ impl Faults {
 
     /// From now on every operation waits, without having done anything, until [`Self::release`].
     pub fn hold(&self) {
-        self.held.send_replace(true);
+        self.held.is_held.store(true, Ordering::SeqCst);
     }
 
     /// Lets what waits go on.
     pub fn release(&self) {
-        self.held.send_replace(false);
+        self.held.is_held.store(false, Ordering::SeqCst);
+        self.held.released.notify_waiters();
     }
 
     /// How often an operation was called, with those that failed; not those that still wait.
@@ -118,11 +119,34 @@ impl Faults {
         self.plan().struck
     }
 
-    /// To be called in front of an operation. Waits while operations are held.
-    pub(crate) async fn before(&self, operation: &'static str) -> Option<Fault> {
-        // The sender lives in `self`, so waiting ends only with the wanted value.
-        let _ = self.held.subscribe().wait_for(|held| !held).await;
-        self.decide(operation)
+    /// Does an operation, or fails as the test says. Waits first while operations are held. `told`
+    /// says what the caller is told of a failure.
+    pub(crate) async fn run<T, E>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T, E>> + Send,
+        told: impl FnOnce(&'static str, Fault) -> E + Send,
+    ) -> Result<T, E> {
+        let fault = match self.before(operation).await {
+            None => return work.await,
+            Some(fault) => fault,
+        };
+        if fault == Fault::AnswerLost {
+            work.await?;
+        }
+        Err(told(operation, fault))
+    }
+
+    async fn before(&self, operation: &'static str) -> Option<Fault> {
+        loop {
+            let released = self.held.released.notified();
+            let mut released = std::pin::pin!(released);
+            released.as_mut().enable();
+            if !self.held.is_held.load(Ordering::SeqCst) {
+                return self.decide(operation);
+            }
+            released.await;
+        }
     }
 
     fn decide(&self, operation: &'static str) -> Option<Fault> {
@@ -139,6 +163,15 @@ impl Faults {
         }
         plan.struck += u64::from(fault.is_some());
         fault
+    }
+}
+
+/// A failure as a store tells it.
+pub(crate) fn store_error(doing: &'static str, fault: Fault) -> StoreError {
+    let source = Box::new(Injected(fault));
+    match fault {
+        Fault::Permanent => StoreError::Permanent { doing, source },
+        Fault::Transient | Fault::AnswerLost => StoreError::Transient { doing, source },
     }
 }
 

@@ -1,10 +1,11 @@
 //! The journal in memory: what is appended is synced at once.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use compact_str::CompactString;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use twzrd_domain::batch::Position;
 use twzrd_domain::memory::{Memory, MemoryParts};
 use twzrd_domain::ports::{Chunk, JournalError, JournalFolder, JournalWriter};
@@ -23,7 +24,8 @@ struct Inner {
     id: CompactString,
     append_limit: usize,
     books: Mutex<Books>,
-    durable: watch::Sender<Seq>,
+    durable: AtomicU64,
+    grown: Notify,
     faults: Faults,
 }
 
@@ -56,7 +58,8 @@ impl MemoryJournal {
             id: CompactString::from(id),
             append_limit,
             books: Mutex::default(),
-            durable: watch::Sender::new(0),
+            durable: AtomicU64::new(0),
+            grown: Notify::new(),
             faults: Faults::default(),
         }))
     }
@@ -84,6 +87,11 @@ impl MemoryJournal {
         self.0.books().live.is_some()
     }
 
+    /// Looks at all that is in it, under its lock.
+    pub fn look_at<T>(&self, look: impl FnOnce(&[Entry]) -> T) -> T {
+        look(&self.0.books().entries)
+    }
+
     /// A copy of all that is in it.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
@@ -101,23 +109,18 @@ impl Inner {
         doing: &'static str,
         work: impl FnOnce() -> Result<T, JournalError> + Send,
     ) -> Result<T, JournalError> {
-        let fault = self.faults.before(doing).await;
-        if matches!(fault, None | Some(Fault::AnswerLost)) {
-            let done = work()?;
-            if fault.is_none() {
-                return Ok(done);
+        let told = |doing, fault| {
+            let reason = Injected(fault).to_string();
+            match fault {
+                Fault::Permanent => JournalError::Damaged {
+                    file: self.id.to_string(),
+                    byte: 0,
+                    reason,
+                },
+                Fault::Transient | Fault::AnswerLost => JournalError::Unavailable { doing, reason },
             }
-        }
-        let fault = fault.unwrap_or(Fault::AnswerLost);
-        let reason = Injected(fault).to_string();
-        Err(match fault {
-            Fault::Permanent => JournalError::Damaged {
-                file: self.id.to_string(),
-                byte: 0,
-                reason,
-            },
-            Fault::Transient | Fault::AnswerLost => JournalError::Unavailable { doing, reason },
-        })
+        };
+        self.faults.run(doing, async { work() }, told).await
     }
 
     fn open(self: &Arc<Self>) -> Result<Box<dyn JournalWriter>, JournalError> {
@@ -151,12 +154,19 @@ impl JournalFolder for MemoryJournal {
     }
 
     fn durable(&self) -> Seq {
-        *self.0.durable.borrow()
+        self.0.durable.load(Ordering::SeqCst)
     }
 
     async fn wait_durable(&self, seq: Seq) {
-        // The sender lives in `self`, so waiting ends only with the wanted value.
-        let _ = self.0.durable.subscribe().wait_for(|&at| at > seq).await;
+        loop {
+            let grown = self.0.grown.notified();
+            let mut grown = std::pin::pin!(grown);
+            grown.as_mut().enable();
+            if self.durable() > seq {
+                return;
+            }
+            grown.await;
+        }
     }
 
     async fn read(&self, from: Position, limit: usize) -> Result<Chunk, JournalError> {
@@ -209,7 +219,8 @@ impl MemoryWriter {
             books.entries.push(Entry { seq, at, record });
         }
         let last = books.entries.len() as Seq;
-        self.folder.durable.send_replace(last);
+        self.folder.durable.store(last, Ordering::SeqCst);
+        self.folder.grown.notify_waiters();
         Ok(Accepted::Written(last))
     }
 }

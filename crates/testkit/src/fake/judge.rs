@@ -1,4 +1,8 @@
-//! Judges the lines of the fake network: `<channel> <login> <id>` is a message.
+//! Judges the lines of the fake network.
+//!
+//! `<channel> <login> <id>` is a message at the time of its receipt. Behind that may stand the time
+//! of the line, in Unix milliseconds, and what was done: `bits:9`, `sub`, `resub`, `gift:9`,
+//! `raid:9`, `notice`. Digits at the end of a login are the person's id.
 
 use twzrd_domain::chat::{IntakeDraft, LineJudge};
 use twzrd_domain::epoch::{Epoch, EpochLength, UnixMs};
@@ -41,17 +45,21 @@ impl IntakeDraft for Draft {
         let mut words = text.split(' ');
         let mut word = || words.next().unwrap_or_default();
         let (channel, login, id) = (word(), word(), word());
+        let (ts, action) = (word().parse().unwrap_or(received), action(word()));
         let (Ok(channel), Ok(login)) = (Name::parse(channel), Name::parse(login)) else {
             return self.push_invalid(received);
         };
         self.at = self.at.max(received);
+        let digits = login
+            .as_str()
+            .trim_start_matches(|c: char| !c.is_ascii_digit());
         self.candidates.push(Candidate::Event(Event {
             id: MessageId::parse(id),
             channel,
-            ts: received,
+            ts,
+            user_id: digits.parse().ok(),
             login,
-            user_id: None,
-            action: Action::Message { bits: 0 },
+            action,
             text: None,
         }));
     }
@@ -78,5 +86,18 @@ impl IntakeDraft for Draft {
             candidates: self.candidates,
             tally: Vec::from_iter((self.invalid > 0).then_some(invalid)),
         }
+    }
+}
+
+fn action(word: &str) -> Action {
+    let (name, number) = word.split_once(':').unwrap_or((word, ""));
+    let number: u32 = number.parse().unwrap_or(0);
+    match name {
+        "sub" => Action::Sub,
+        "resub" => Action::Resub,
+        "gift" => Action::Gift { count: number },
+        "raid" => Action::Raid { viewers: number },
+        "notice" => Action::Notice,
+        _ => Action::Message { bits: number },
     }
 }

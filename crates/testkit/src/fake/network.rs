@@ -12,8 +12,6 @@ use twzrd_domain::chat::{
 use twzrd_domain::identity::Channel;
 use twzrd_domain::ports::Clock;
 
-use super::clock::ManualClock;
-
 /// What a socket was asked to do, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -29,9 +27,37 @@ pub enum Asked {
     Close,
 }
 
+/// How far a line has come on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// It waits to be read, or its socket ended before that.
+    Unread,
+    /// It was read. Its reader may have ended before it did anything with it.
+    Read,
+    /// It was read, and its reader came back for more: it has been taken in.
+    Taken,
+}
+
+/// A line on a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The channel; empty for what belongs to none.
+    pub channel: String,
+    /// What was said, behind the channel.
+    pub line: String,
+    /// True where it ended in its middle.
+    pub is_broken: bool,
+    /// How far it came.
+    pub fate: Fate,
+}
+
 #[derive(Default)]
 struct SocketState {
-    lines: VecDeque<(String, Vec<u8>)>,
+    /// The numbers of lines that wait to be read.
+    lines: VecDeque<usize>,
+    /// The numbers of those that were read last.
+    reading: Vec<usize>,
+    is_stalled: bool,
     news: VecDeque<News>,
     joined: BTreeSet<Channel>,
     asked: Vec<Asked>,
@@ -41,6 +67,8 @@ struct SocketState {
 #[derive(Default)]
 struct State {
     sockets: Vec<SocketState>,
+    /// All lines, each time that one was put on a socket.
+    deliveries: Vec<Delivery>,
     /// What connecting comes to, for as long as it is set.
     unreachable: Option<ConnectError>,
     /// Channels that are refused, with the reason.
@@ -56,13 +84,13 @@ struct State {
 pub struct FakeNetwork {
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
-    clock: ManualClock,
+    clock: Arc<dyn Clock>,
 }
 
 impl FakeNetwork {
     /// A network that answers every join and every ping.
     #[must_use]
-    pub fn new(clock: ManualClock) -> Self {
+    pub fn new(clock: impl Clock + 'static) -> Self {
         let state = State {
             answers_pings: true,
             ..State::default()
@@ -70,7 +98,7 @@ impl FakeNetwork {
         Self {
             state: Arc::new(Mutex::new(state)),
             changed: Arc::default(),
-            clock,
+            clock: Arc::new(clock),
         }
     }
 
@@ -147,16 +175,63 @@ impl FakeNetwork {
     /// Says a line in a channel on every socket that has joined it. The answer is how many.
     pub fn say(&self, channel: &Channel, line: &str) -> usize {
         self.change(|state| {
+            let joined = |socket: &SocketState| socket.joined.contains(channel);
             let mut heard = 0;
-            for socket in &mut state.sockets {
-                if socket.cut.is_none() && socket.joined.contains(channel) {
-                    let line = (channel.as_str().to_owned(), line.as_bytes().to_vec());
-                    socket.lines.push_back(line);
-                    heard += 1;
+            for socket in 0..state.sockets.len() {
+                if state.sockets.get(socket).is_some_and(joined) {
+                    heard += usize::from(state.deliver(socket, channel.as_str(), line, false));
                 }
             }
             heard
         })
+    }
+
+    /// Puts bytes that belong to no channel on a socket. False where it has ended.
+    pub fn babble(&self, socket: usize, bytes: &str) -> bool {
+        self.change(|state| state.deliver(socket, "", bytes, false))
+    }
+
+    /// Puts the last so many lines of this socket on it once more. The answer is how many.
+    pub fn repeat(&self, socket: usize, lines: usize) -> usize {
+        self.change(|state| {
+            let said = |delivery: &&Delivery| !delivery.channel.is_empty() && !delivery.is_broken;
+            let last = state.deliveries.iter().rev().filter(said).take(lines);
+            let again: Vec<Delivery> = last.cloned().collect();
+            let put = |one: &Delivery| state.deliver(socket, &one.channel, &one.line, false);
+            again.iter().map(put).filter(|&put| put).count()
+        })
+    }
+
+    /// Ends a socket in the middle of a line.
+    pub fn cut_mid_line(&self, socket: usize, channel: &Channel, half: &str, reason: &str) {
+        self.change(|state| state.deliver(socket, channel.as_str(), half, true));
+        self.cut(socket, reason);
+    }
+
+    /// From now on nothing can be read from a socket, or again.
+    pub fn stall(&self, socket: usize, is_stalled: bool) {
+        self.change(|state| {
+            if let Some(socket) = state.sockets.get_mut(socket) {
+                socket.is_stalled = is_stalled;
+            }
+        });
+    }
+
+    /// Looks at all lines, in the order in which they were put on sockets.
+    pub fn with_deliveries<T>(&self, look: impl FnOnce(&[Delivery]) -> T) -> T {
+        look(&self.lock().deliveries)
+    }
+
+    /// The sockets that have not ended.
+    #[must_use]
+    pub fn open_sockets(&self) -> Vec<usize> {
+        let state = self.lock();
+        let open =
+            |socket: &SocketState| socket.cut.is_none() && !socket.asked.contains(&Asked::Close);
+        let all = state.sockets.iter().enumerate();
+        all.filter(|(_, socket)| open(socket))
+            .map(|(number, _)| number)
+            .collect()
     }
 
     /// Tells a socket something.
@@ -204,6 +279,25 @@ impl FakeNetwork {
             }
             changed.await;
         }
+    }
+}
+
+impl State {
+    /// Puts a line on a socket. False where it has ended.
+    fn deliver(&mut self, socket: usize, channel: &str, line: &str, is_broken: bool) -> bool {
+        let number = self.deliveries.len();
+        let socket = self.sockets.get_mut(socket);
+        let Some(socket) = socket.filter(|socket| socket.cut.is_none()) else {
+            return false;
+        };
+        socket.lines.push_back(number);
+        self.deliveries.push(Delivery {
+            channel: channel.to_owned(),
+            line: line.to_owned(),
+            is_broken,
+            fate: Fate::Unread,
+        });
+        true
     }
 }
 
@@ -297,15 +391,28 @@ impl ChatReader for Half {
             changed.as_mut().enable();
             {
                 let mut state = self.network.lock();
-                let Some(socket) = state.sockets.get_mut(self.socket) else {
+                let State {
+                    sockets,
+                    deliveries,
+                    ..
+                } = &mut *state;
+                let Some(socket) = sockets.get_mut(self.socket) else {
                     return Err(Lost {
                         reason: "no such socket".to_owned(),
                     });
                 };
+                for number in socket.reading.drain(..) {
+                    deliveries[number].fate = Fate::Taken;
+                }
                 chunk.at = self.network.clock.now();
-                chunk.news.extend(socket.news.drain(..));
-                for (channel, line) in socket.lines.drain(..) {
-                    push(chunk, &channel, &line);
+                if !socket.is_stalled {
+                    chunk.news.extend(socket.news.drain(..));
+                    for number in socket.lines.drain(..) {
+                        let delivery = &mut deliveries[number];
+                        delivery.fate = Fate::Read;
+                        push(chunk, delivery);
+                        socket.reading.push(number);
+                    }
                 }
                 if !chunk.is_empty() {
                     return Ok(());
@@ -322,17 +429,17 @@ impl ChatReader for Half {
 }
 
 /// A line of a fake socket begins with its channel and a space.
-fn push(chunk: &mut Chunk, channel: &str, line: &[u8]) {
+fn push(chunk: &mut Chunk, delivery: &Delivery) {
     let place = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let from = place(&chunk.bytes);
-    chunk.bytes.extend_from_slice(channel.as_bytes());
+    chunk.bytes.extend_from_slice(delivery.channel.as_bytes());
     let to = place(&chunk.bytes);
     chunk.bytes.push(b' ');
-    chunk.bytes.extend_from_slice(line);
+    chunk.bytes.extend_from_slice(delivery.line.as_bytes());
     chunk.lines.push(ChunkLine {
         end: place(&chunk.bytes),
         channel: (from, to),
-        is_broken: false,
+        is_broken: delivery.is_broken,
     });
 }
 

@@ -1,5 +1,6 @@
 //! What a store holds, and how a batch changes it.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use compact_str::CompactString;
@@ -69,11 +70,9 @@ pub struct Opted {
     pub reason: Option<String>,
 }
 
-/// The wallet of a person: the one that was bound last.
+/// A wallet of a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bound {
-    /// The wallet.
-    pub wallet: Wallet,
     /// True where the person proved to own it.
     pub verified: bool,
     /// Who says so.
@@ -113,8 +112,8 @@ pub struct State {
     pub trees: BTreeMap<(Epoch, Channel), BuiltTrees>,
     /// People on the list, by every hash that was given.
     pub suppressed: BTreeMap<UserHash, Opted>,
-    /// Wallets by hash by login.
-    pub bindings: BTreeMap<UserHash, Bound>,
+    /// Wallets by hash by login, and by the wallet as text.
+    pub bindings: BTreeMap<(UserHash, String), Bound>,
     /// Lines that were set aside.
     pub quarantine: Vec<Quarantined>,
     /// Gaps, by channel and begin.
@@ -275,12 +274,12 @@ impl State {
 
     fn bind(&mut self, bind: &Bind, at: UnixMs) {
         let bound = Bound {
-            wallet: bind.wallet,
             verified: bind.verified,
             source: bind.source.clone(),
             at,
         };
-        self.bindings.insert(bind.user, bound);
+        self.bindings
+            .insert((bind.user, bind.wallet.to_string()), bound);
     }
 
     fn suppress(&mut self, person: &Suppress, at: UnixMs) {
@@ -301,7 +300,6 @@ impl State {
             .retain(|(epoch, .., user), _| sealed.contains_key(epoch) || !gone.contains(user));
         self.names.retain(|user, _| !gone.contains(user));
         self.aliases.retain(|user, _| !gone.contains(user));
-        self.bindings.retain(|user, _| !gone.contains(user));
         let frozen = self.frozen.values_mut().flat_map(|f| &mut f.participants);
         for participant in frozen.filter(|p| gone.contains(&p.user)) {
             participant.login = None;
@@ -314,12 +312,12 @@ impl State {
         let key = |user| (epoch, channel.clone(), user);
         let all = key(UserHash([0; 32]))..=key(UserHash([0xff; 32]));
         let participant = |(&(_, _, user), seen): (&(Epoch, Channel, UserHash), &Seen)| {
-            let wallet = self.bindings.get(&user).map(|bound| bound.wallet);
+            let wallet = self.wallet_of(user);
             Participant {
                 user,
                 first_seen: seen.first_seen,
                 login: self.names.get(&user).map(|name| name.login.clone()),
-                wallet: wallet.unwrap_or(Wallet::UNBOUND),
+                wallet,
                 sums: sums.get(&user).copied(),
                 group: seen.group.clone(),
             }
@@ -327,6 +325,18 @@ impl State {
         let mut people: Vec<_> = self.participants.range(all).map(participant).collect();
         people.sort_by_key(|p| (p.first_seen, p.user));
         people
+    }
+
+    /// The wallet that a person claims with: one that is verified before others, then the one that
+    /// was bound last, by the second, then the first as text.
+    fn wallet_of(&self, user: UserHash) -> Wallet {
+        let all = self.bindings.range((user, String::new())..);
+        let own = all.take_while(|((of, _), _)| *of == user);
+        let best = own.min_by_key(|((_, wallet), bound)| {
+            (!bound.verified, Reverse(bound.at / 1000), wallet.clone())
+        });
+        let wallet = best.and_then(|((_, wallet), _)| wallet.parse().ok());
+        wallet.unwrap_or(Wallet::UNBOUND)
     }
 
     fn sums_of(&self, epoch: Epoch, channel: &Channel) -> BTreeMap<UserHash, SignalSums> {

@@ -9,15 +9,16 @@ use twzrd_domain::epoch::{Epoch, UnixMs};
 use twzrd_domain::identity::{Channel, UserHash};
 use twzrd_domain::ledger::Counts;
 use twzrd_domain::ports::{
-    BatchStore, BuiltTrees, Committed, IngestStore, LastGap, Projection, Quarantined, ReportStore,
-    SealStore, SealedEpoch, StoreError, SuppressedPerson, SuppressionStore, TreeStore, Unbuilt,
+    Balance, BatchStore, BuiltTrees, Committed, IngestStore, LastGap, Projection, Quarantined,
+    ReportStore, SealStore, SealedEpoch, StoreError, SuppressedPerson, SuppressionStore, TreeStore,
+    Unbuilt,
 };
 use twzrd_domain::proof::ProofMaterial;
 use twzrd_domain::record::Seq;
 use twzrd_domain::seal::{FrozenChannel, Participant, SealedLeaves};
 use twzrd_domain::weight::Arithmetic;
 
-use super::faults::{Fault, Faults, Injected};
+use super::faults::{Fault, Faults, store_error};
 use super::state::{State, refuse};
 
 /// The store in memory. Clones are the same store.
@@ -68,6 +69,11 @@ impl MemoryStore {
         self.lock().clone()
     }
 
+    /// Looks at what it holds, under its lock.
+    pub fn look_at<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.lock())
+    }
+
     /// What a disturbed and an undisturbed run must agree on: [`State::comparable`].
     #[must_use]
     pub fn dump(&self) -> State {
@@ -83,19 +89,8 @@ impl MemoryStore {
         operation: &'static str,
         work: impl FnOnce(&mut State) -> Result<T, StoreError> + Send,
     ) -> Result<T, StoreError> {
-        let fault = self.faults.before(operation).await;
-        if matches!(fault, None | Some(Fault::AnswerLost)) {
-            let done = work(&mut self.lock())?;
-            if fault.is_none() {
-                return Ok(done);
-            }
-        }
-        let fault = fault.unwrap_or(Fault::AnswerLost);
-        let (doing, source) = (operation, Box::new(Injected(fault)));
-        Err(match fault {
-            Fault::Permanent => StoreError::Permanent { doing, source },
-            Fault::Transient | Fault::AnswerLost => StoreError::Transient { doing, source },
-        })
+        let work = async { work(&mut self.lock()) };
+        self.faults.run(operation, work, store_error).await
     }
 }
 
@@ -406,6 +401,17 @@ impl ReportStore for MemoryStore {
 
     async fn ledger(&self) -> Result<Counts, StoreError> {
         self.run("ledger", |state| Ok(state.ledger_sum())).await
+    }
+
+    async fn balance(&self) -> Result<Balance, StoreError> {
+        let work = |state: &mut State| {
+            let mut balance = Balance::default();
+            for ((epoch, channel), counts) in &state.ledger {
+                balance.add(*epoch, channel, counts);
+            }
+            Ok(balance)
+        };
+        self.run("balance", work).await
     }
 
     async fn proof_material(
