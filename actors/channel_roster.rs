@@ -12,15 +12,16 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use tracing::{info, warn};
+use tracing::info;
 use twzrd_domain::epoch::{EpochLength, UnixMs};
 use twzrd_domain::identity::Channel;
 use twzrd_domain::ports::{IngestStore, JournalFolder, LastGap, StoreError};
 use twzrd_domain::record::Seq;
 use twzrd_domain::roster::{Roster, RosterDiff};
-use twzrd_supervision::{ChildError, ChildSpec, SupervisorRef, set_feed, waiting_for};
+use twzrd_supervision::{ChildSpec, SupervisorRef, set_feed, waiting_for};
 
 use crate::board::{Board, Link};
+use crate::children::{begin, forget, ids, stays};
 use crate::collector::{Collecting, Collector, CollectorArgs};
 use crate::connection::{Connection, ConnectionArgs, ConnectionMsg};
 use crate::later::Later;
@@ -117,10 +118,10 @@ impl Actor for ChannelRoster {
         args: ChannelRosterArgs,
     ) -> Result<State, ActorProcessingErr> {
         myself.cast(ChannelRosterMsg::LookDue)?;
-        let ids = args.collectors.which_children().into_iter();
-        let collecting = ids.map(|child| CompactString::from(child.id)).collect();
-        let ids = args.connections.which_children().into_iter();
-        let connecting = ids.filter_map(|child| child.id.parse().ok()).collect();
+        let collectors = ids(&args.collectors, stays).into_iter();
+        let collecting = collectors.map(CompactString::from).collect();
+        let connections = ids(&args.connections, stays).into_iter();
+        let connecting = connections.filter_map(|id| id.parse().ok()).collect();
         let behind = args.folder.durable();
         Ok(State {
             args,
@@ -244,6 +245,12 @@ impl State {
     /// Compares what is wanted with what there is, from scratch.
     async fn compare(&mut self) -> Result<(), ActorProcessingErr> {
         let board = Arc::clone(&self.args.board);
+        // What a roster before this one was stopping when it ended is started by nobody again.
+        for supervisor in [&self.args.collectors, &self.args.connections] {
+            for id in ids(supervisor, |child| !stays(child)) {
+                forget(supervisor, &id).await?;
+            }
+        }
         let server = board.server();
         if !self.collecting.contains(server.collector().id()) {
             self.start_collector(server).await?;
@@ -343,6 +350,10 @@ impl State {
             if link.is_empty() {
                 self.stop_connection(&link).await?;
             }
+        }
+        // Lines that are on their way go into the journal, also where whoever took them is gone.
+        if !room.is_done() && !self.collecting.contains(room.collector().id()) {
+            self.start_collector(&room).await?;
         }
         let gap = LastGap {
             channel: channel.clone(),
@@ -445,34 +456,5 @@ impl State {
                 is_recorded: false,
             },
         }
-    }
-}
-
-/// Starts a child that may be there already.
-async fn begin(supervisor: &SupervisorRef, spec: ChildSpec) -> Result<(), ActorProcessingErr> {
-    let id = spec.id().to_owned();
-    match supervisor.start_child(spec).await {
-        Ok(()) | Err(ChildError::AlreadyPresent { .. }) => Ok(()),
-        Err(error) => {
-            warn!(child = id, %error, "could not be started");
-            Err(error.into())
-        }
-    }
-}
-
-/// Stops a child and forgets it; it may be gone already.
-async fn forget(supervisor: &SupervisorRef, id: &str) -> Result<(), ActorProcessingErr> {
-    match supervisor.terminate_child(id).await {
-        Ok(report) => {
-            for late in report.late {
-                warn!(child = %late.path, outcome = ?late.outcome, "stopped late");
-            }
-        }
-        Err(ChildError::NotFound { .. }) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    }
-    match supervisor.delete_child(id).await {
-        Ok(()) | Err(ChildError::NotFound { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }

@@ -23,6 +23,7 @@ use twzrd_supervision::{ChildRef, RefError, waiting_for};
 
 use crate::journal::JournalMsg;
 use crate::later::Later;
+use crate::offload::offload;
 use crate::step::{Probe, Step};
 use crate::tree_builder::TreeBuilderMsg;
 use crate::weather::Weather;
@@ -96,6 +97,8 @@ pub struct State {
     args: EpochSealerArgs,
     asked: Vec<RpcReplyPort<()>>,
     seal_open: bool,
+    /// How far the journal was when it was found that the store is behind it.
+    awaited: Option<Seq>,
     freezing: Freezing,
     look_is_due: bool,
     later: Later<EpochSealerMsg>,
@@ -153,6 +156,7 @@ impl Actor for EpochSealer {
             args,
             asked: Vec::new(),
             seal_open: false,
+            awaited: None,
             freezing: Freezing::default(),
             look_is_due: true,
             later: Later::new(),
@@ -172,6 +176,8 @@ impl Actor for EpochSealer {
             EpochSealerMsg::Finish { seal_open, reply } => {
                 state.asked.push(reply);
                 state.seal_open |= seal_open;
+                // What was accepted before it was asked belongs to what is to be finished.
+                state.awaited = None;
                 state.hint(&myself)
             }
         }
@@ -247,8 +253,16 @@ impl State {
         // The order matters: once the store has come as far as the journal was, it knows every
         // seal that the journal held then. Asked the other way round, a seal that is committed in
         // between would be missed, and `Finish` answered before its epoch is frozen.
-        let accepted: Seq = self.args.folder.durable();
+        //
+        // How far the journal is now is looked at once, and then waited for: under steady chat the
+        // store is behind the journal's present end at nearly every look, and nothing were sealed.
+        let accepted = *self
+            .awaited
+            .get_or_insert_with(|| self.args.folder.durable());
         let is_behind = self.args.store.offset().await? < accepted;
+        if !is_behind {
+            self.awaited = None;
+        }
         if let Some(&(epoch, at)) = self.args.store.unfrozen().await?.first() {
             return self.freeze_some(epoch, at).await;
         }
@@ -326,7 +340,7 @@ impl State {
         let arithmetic = self.arithmetic().await?;
         let taken = channels.len();
         // Weighing and hashing a million people takes a second of a core.
-        let frozen = tokio::task::spawn_blocking(move || {
+        let frozen = offload(move || {
             let each = channels.iter().zip(people);
             each.filter_map(|(channel, people)| {
                 seal::freeze(epoch, channel, at, &arithmetic, people).transpose()

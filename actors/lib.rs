@@ -5,6 +5,7 @@
 
 pub mod board;
 pub mod channel_roster;
+mod children;
 pub mod collector;
 pub mod connection;
 pub mod epoch_sealer;
@@ -13,6 +14,7 @@ pub mod gap_ledger;
 pub mod intake;
 pub mod journal;
 mod later;
+mod offload;
 pub mod participation_batcher;
 pub mod reason;
 pub mod room;

@@ -17,6 +17,7 @@ use twzrd_domain::ports::{BatchStore, Chunk, JournalError, JournalFolder, StoreE
 use twzrd_supervision::{ChildRef, waiting_for};
 
 use crate::epoch_sealer::EpochSealerMsg;
+use crate::offload::offload;
 use crate::step::{Probe, Step};
 use crate::weather::Weather;
 
@@ -224,7 +225,7 @@ impl State {
             std::mem::take(&mut self.rest)
         };
         // Folding is hashing and sorting: it has no place on the threads that answer others.
-        let (fold, rest, batch) = tokio::task::spawn_blocking(move || {
+        let (fold, rest, batch) = offload(move || {
             let rest = fold_chunk(&mut fold, chunk)?;
             let batch = fold.finish();
             Ok::<_, OutOfSequence>((fold, rest, batch))

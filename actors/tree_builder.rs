@@ -14,6 +14,7 @@ use twzrd_domain::ports::{BuiltTrees, StoreError, TreeStore, Unbuilt};
 use twzrd_domain::seal::SealedLeaves;
 
 use crate::later::Later;
+use crate::offload::offload;
 use crate::step::{Probe, Step};
 use crate::weather::Weather;
 
@@ -148,7 +149,7 @@ impl State {
         }
         let leaves = self.args.store.sealed_leaves(&waiting).await?;
         self.args.probe.reached(Step::TREES_BEFORE_BUILD);
-        let trees = tokio::task::spawn_blocking(move || {
+        let trees = offload(move || {
             leaves
                 .into_iter()
                 .map(build)

@@ -308,6 +308,47 @@ async fn a_removed_channel_whose_feed_is_full_loses_nothing_and_holds_nobody_up(
     assert_eq!(live.settled(said + 7).await.counted, said + 7);
 }
 
+// Found by a schedule of faults, seed 10244: the list changed, and the ingest branch was restarted.
+#[tokio::test(start_paused = true)]
+async fn lines_of_a_removed_channel_are_taken_in_after_a_restart_of_the_branch() {
+    let live = Live::start(&names(2)).await;
+    live.all_heard().await;
+    live.world.journal.faults().hold();
+    let said = live.say_everywhere(10);
+    live.until(|live| {
+        live.board
+            .rooms()
+            .iter()
+            .all(|room| room.feed().depth().lines > 0)
+    })
+    .await;
+    live.want(&names(1)).await;
+    let root = live.world.tree.root();
+    root.terminate_child("ingest").await.unwrap();
+    root.restart_child("ingest").await.unwrap();
+    live.world.journal.faults().release();
+    assert_eq!(live.settled(said).await.counted, said);
+    live.until(|live| live.board.room(&channel("channel_1")).is_none())
+        .await;
+}
+
+// Found while that one was looked at: a roster died between the two halves of letting go.
+#[tokio::test(start_paused = true)]
+async fn what_a_roster_was_stopping_when_it_died_is_started_again_where_it_is_wanted() {
+    let live = Live::start(&names(2)).await;
+    live.all_heard().await;
+    for (group, id) in [("collectors", "#channel_0"), ("connections", "1")] {
+        let path = format!("root/ingest/{group}");
+        let supervisor = live.world.tree.supervisor(&path).unwrap();
+        supervisor.terminate_child(id).await.unwrap();
+    }
+    live.world.refs.roster.current().unwrap().actor().kill();
+    live.until(|live| live.network.sockets() == 2).await;
+    live.all_heard().await;
+    let said = live.say_everywhere(5);
+    assert_eq!(live.settled(said).await.counted, said);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_is_removed_and_put_back_at_once_is_heard() {
     let live = Live::start(&names(3)).await;

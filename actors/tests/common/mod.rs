@@ -21,7 +21,7 @@ use twzrd_testkit::fake::{MemoryJournal, MemoryStore};
 
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(3600);
 
-/// A plan under which a crash is restarted at once, as often as a test likes.
+/// A plan under which a crash is restarted almost at once, as often as a test likes.
 pub fn plan() -> Plan {
     let supervisor = SupervisorPlan {
         strategy: Strategy::OneForOne,
@@ -31,8 +31,8 @@ pub fn plan() -> Plan {
     let child = ChildPlan {
         restart: Restart::Permanent,
         shutdown_ms: 5000,
-        backoff_initial_ms: 0,
-        backoff_max_ms: 0,
+        backoff_initial_ms: 1,
+        backoff_max_ms: 100,
         backoff_jitter: 0.0,
         stall_after_ms: 60_000,
         cool_down_restarts: None,

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ractor::{ActorRef, Message, RpcReplyPort};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::error::RefError;
 use crate::vitals::{Pulse, Vitals};
@@ -55,6 +55,8 @@ impl<M> fmt::Debug for Incarnation<M> {
 struct Inner<M> {
     id: Arc<str>,
     current: watch::Sender<Option<Incarnation<M>>>,
+    /// Told at each start.
+    started: Notify,
     vitals: Arc<Vitals>,
     claimed: Arc<AtomicBool>,
 }
@@ -93,6 +95,7 @@ impl<M: Message> ChildRef<M> {
             inner: Arc::new(Inner {
                 id: id.into(),
                 current: watch::Sender::new(None),
+                started: Notify::new(),
                 vitals: Arc::new(Vitals::new()),
                 claimed: Arc::default(),
             }),
@@ -147,13 +150,20 @@ impl<M: Message> ChildRef<M> {
     /// # Errors
     /// [`RefError::Timeout`] if it did not run in time.
     pub async fn wait_running(&self, timeout: Duration) -> Result<(), RefError> {
-        let mut current = self.subscribe();
-        let running = current.wait_for(Option::is_some);
-        match tokio::time::timeout(timeout, running).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(self.away()),
-            Err(_) => Err(self.timeout()),
-        }
+        let running = async {
+            loop {
+                // Whoever has waited longest goes first, which a watch channel does not promise.
+                let started = self.inner.started.notified();
+                let mut started = std::pin::pin!(started);
+                started.as_mut().enable();
+                if self.is_running() {
+                    return;
+                }
+                started.await;
+            }
+        };
+        let waited = tokio::time::timeout(timeout, running).await;
+        waited.map_err(|_| self.timeout())
     }
 
     /// The incarnation now running, if any, and every change of it.
@@ -204,7 +214,7 @@ impl<M: Message> ChildRef<M> {
     }
 
     pub(crate) fn publish(&self, incarnation: Incarnation<M>) {
-        self.inner.current.send_if_modified(|current| {
+        let is_newest = self.inner.current.send_if_modified(|current| {
             // An incarnation that was cut off while it started must not displace its
             // successor.
             let newest = current
@@ -215,6 +225,9 @@ impl<M: Message> ChildRef<M> {
             }
             newest
         });
+        if is_newest {
+            self.inner.started.notify_waiters();
+        }
     }
 
     /// Takes the incarnation away, unless another one has taken its place.

@@ -135,13 +135,16 @@ impl Supervisor {
             }
             let alarm = self.next_alarm();
             tokio::select! {
+                // In a defined order, so that the same exits give the same restarts. Alarms are
+                // few, and all that are due are looked at in one go.
+                biased;
                 () = stop_heard(&mut inbox.stopped) => {
                     inbox.stopped = None;
                     self.end(ExitReason::Normal, Instant::now());
                 }
+                () = wait_until(alarm) => self.on_alarm(Instant::now()),
                 Some(event) = inbox.events.recv() => self.on_event(event, Instant::now()),
                 Some(command) = inbox.commands.recv() => self.on_command(command, Instant::now()),
-                () = wait_until(alarm) => self.on_alarm(Instant::now()),
             }
         }
     }
