@@ -1,33 +1,30 @@
 //! Puts adapters behind the actors: what every command that runs the tree shares. What only the
 //! running service has is in [`crate::live`]; no other place names adapters and actors together.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+mod opened;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use compact_str::CompactString;
 use twzrd_actors::epoch_sealer::{EpochSealerMsg, SealWhen};
 use twzrd_actors::journal::JournalMsg;
 use twzrd_actors::service::Service;
 use twzrd_actors::step::Probe;
 use twzrd_actors::tree::{self, Ingest, Parts, Refs};
 use twzrd_actors::tree_builder::TreeBuilderMsg;
-use twzrd_domain::batch::Position;
 use twzrd_domain::epoch::UnixMs;
 use twzrd_domain::memory::MemoryParts;
-use twzrd_domain::ports::{
-    BatchStore, Chunk, JournalError, JournalFolder, JournalWriter, SealStore, StoreError,
-};
-use twzrd_domain::record::{Append, Record, Seq};
+use twzrd_domain::ports::{JournalError, SealStore};
+use twzrd_domain::record::{Append, Record};
 use twzrd_domain::weight::Arithmetic;
-use twzrd_journal::{Config, Folder};
-use twzrd_store::{OpenError, Store};
+use twzrd_journal::Folder;
+use twzrd_store::Store;
 use twzrd_supervision::{ExitReason, Options, StartError, Tree};
 
-use crate::clock::SystemClock;
 use crate::exit::{Code, Failure, OrFail, fail};
 use crate::settings::Settings;
+
+pub use opened::{DataFolder, Opened};
 
 /// How long an answer is waited for before the question is asked again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3600);
@@ -37,215 +34,6 @@ const AWAY: Duration = Duration::from_millis(100);
 const MEMORY_WITHIN: Duration = Duration::from_secs(60);
 /// How long to go on offering what the journal refuses for now, before giving up.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// The wait before a store that is away is tried again.
-const STORE_AGAIN_AFTER: Duration = Duration::from_secs(3);
-
-/// The data folder: what is in it, and where.
-pub struct DataFolder {
-    path: PathBuf,
-}
-
-impl DataFolder {
-    /// Makes the folder where it is not there, for its owner only.
-    ///
-    /// # Errors
-    /// Where it cannot be made, or is no folder.
-    pub fn create(path: &Path) -> Result<Self, Failure> {
-        make_private(path)?;
-        Self::existing(path)
-    }
-
-    /// A folder that must be there.
-    ///
-    /// # Errors
-    /// Where there is none.
-    pub fn existing(path: &Path) -> Result<Self, Failure> {
-        if !path.is_dir() {
-            return Err(fail(
-                Code::NoInput,
-                format_args!("{} is no folder; expected a data folder", path.display()),
-            ));
-        }
-        Ok(Self {
-            path: path.to_owned(),
-        })
-    }
-
-    /// Where the journal is.
-    #[must_use]
-    pub fn journal(&self) -> PathBuf {
-        self.path.join("journal")
-    }
-
-    /// Where the database is, unless it is Postgres.
-    #[must_use]
-    pub fn sqlite(&self) -> PathBuf {
-        self.path.join("twzrd.sqlite")
-    }
-
-    /// Opens the store and migrates it.
-    ///
-    /// # Errors
-    /// Where the store is away, or its schema is newer than this program.
-    pub async fn open_store(&self, settings: &Settings) -> Result<Store, Failure> {
-        self.try_open_store(settings)
-            .await
-            .or_fail(Code::Unavailable)
-    }
-
-    async fn try_open_store(&self, settings: &Settings) -> Result<Store, OpenError> {
-        let groups = settings.groups.clone();
-        match &settings.database_url {
-            Some(url) => Store::postgres(url.reveal(), groups, settings.max_connections).await,
-            None => Store::sqlite(&self.sqlite(), groups).await,
-        }
-    }
-
-    /// Opens a store that must be there already.
-    ///
-    /// # Errors
-    /// Where there is none, or it is away.
-    pub async fn open_existing_store(&self, settings: &Settings) -> Result<Store, Failure> {
-        if settings.database_url.is_none() && !self.sqlite().is_file() {
-            let place = self.path.display();
-            return Err(fail(
-                Code::NoInput,
-                format_args!("{place} holds no twzrd.sqlite; expected a data folder of twzrd"),
-            ));
-        }
-        self.open_store(settings).await
-    }
-}
-
-/// Makes a folder where it is not there, for its owner only.
-fn make_private(path: &Path) -> Result<(), Failure> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path);
-    made.map_err(|error| {
-        fail(
-            Code::CannotCreate,
-            format_args!("the data folder {} cannot be made: {error}", path.display()),
-        )
-    })
-}
-
-/// A data folder that is open: the journal is locked, and the store is migrated.
-pub struct Opened {
-    journal: OpenedFolder,
-    /// The journal's folder.
-    pub folder: Arc<Folder>,
-    /// The store.
-    pub store: Store,
-}
-
-impl Opened {
-    /// Opens journal and store. `segments_age` closes segments of the journal by age; a replay has
-    /// no clock.
-    ///
-    /// # Errors
-    /// Where another process holds the folder, the journal is damaged, or the store is away.
-    pub async fn open(
-        data: &DataFolder,
-        settings: &Settings,
-        segments_age: bool,
-    ) -> Result<Self, Failure> {
-        // The lock first: whoever comes second must not touch the database.
-        let (folder, journal) = open_journal(data, settings, segments_age).await?;
-        let store = data.open_store(settings).await?;
-        let opened = Self {
-            journal,
-            folder,
-            store,
-        };
-        opened.agree().await?;
-        Ok(opened)
-    }
-
-    /// Refuses a journal and a store that do not belong together, or a journal that ends before
-    /// what the store has applied of it: an older copy, or one that was cut.
-    async fn agree(&self) -> Result<(), Failure> {
-        let projection = self.store.projection().await?;
-        let (Some(found), Some(expected)) = (projection.journal, self.folder.id()) else {
-            return Ok(());
-        };
-        if found != expected {
-            return Err(StoreError::OtherJournal { expected, found }.into());
-        }
-        let (applied, durable) = (projection.position.seq, self.folder.durable());
-        if applied <= durable {
-            return Ok(());
-        }
-        Err(fail(
-            Code::Unavailable,
-            format_args!(
-                "the database has applied record {applied}, but the journal ends with record {durable}; expected the journal that the database follows, whole: restore it, or rebuild the database from this journal in another folder with `twzrd replay`"
-            ),
-        ))
-    }
-
-    /// As [`Opened::open`], but waits for a store that is away.
-    ///
-    /// # Errors
-    /// As [`Opened::open`], but for a store that may come back.
-    pub async fn open_patiently(data: &DataFolder, settings: &Settings) -> Result<Self, Failure> {
-        let (folder, journal) = open_journal(data, settings, true).await?;
-        loop {
-            let error = match data.try_open_store(settings).await {
-                Ok(store) => {
-                    let opened = Self {
-                        journal,
-                        folder,
-                        store,
-                    };
-                    opened.agree().await?;
-                    return Ok(opened);
-                }
-                Err(error) if error.is_transient() => error,
-                Err(error) => return Err(error).or_fail(Code::Unavailable),
-            };
-            let wait_ms = STORE_AGAIN_AFTER.as_millis();
-            tracing::warn!(%error, wait_ms, "the database is away; nothing is taken in before it is there");
-            tokio::time::sleep(STORE_AGAIN_AFTER).await;
-        }
-    }
-
-    /// When the journal's last record was accepted; none where it has none.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub async fn last_record(&self) -> Result<Option<UnixMs>, Failure> {
-        let durable = self.folder.durable();
-        let Some(before) = durable.checked_sub(1) else {
-            return Ok(None);
-        };
-        let position = Position {
-            seq: before,
-            ..Position::default()
-        };
-        let chunk = self.folder.read(position, 1).await?;
-        Ok(chunk.entries.first().map(|entry| entry.at))
-    }
-}
-
-async fn open_journal(
-    data: &DataFolder,
-    settings: &Settings,
-    segments_age: bool,
-) -> Result<(Arc<Folder>, OpenedFolder), Failure> {
-    let mut config = Config::new(data.journal(), Arc::new(SystemClock));
-    config.segment_bytes = settings.journal.segment_bytes;
-    config.segment_age_ms = match segments_age {
-        true => settings.journal.segment_age_seconds.saturating_mul(1000),
-        false => u64::MAX,
-    };
-    let folder = Arc::new(Folder::new(config));
-    make_private(&data.journal())?;
-    let journal = OpenedFolder::open(Arc::clone(&folder)).await?;
-    Ok((folder, journal))
-}
 
 /// The running tree, the children, and what they run on.
 pub struct Running {
@@ -419,52 +207,6 @@ impl Running {
         for late in self.tree.stop().await.late {
             tracing::warn!(child = %late.path, outcome = ?late.outcome, "stopped late");
         }
-    }
-}
-
-/// A journal that is opened before the tree starts: what is wrong with its folder is told at once
-/// and by its own error, and not as a child that could not start. The first start of the journal
-/// actor takes the writer over; every later one opens the folder again.
-struct OpenedFolder {
-    folder: Arc<Folder>,
-    first: Mutex<Option<Box<dyn JournalWriter>>>,
-}
-
-impl OpenedFolder {
-    async fn open(folder: Arc<Folder>) -> Result<Self, JournalError> {
-        let first = Mutex::new(Some(folder.open().await?));
-        Ok(Self { folder, first })
-    }
-}
-
-#[async_trait]
-impl JournalFolder for OpenedFolder {
-    async fn open(&self) -> Result<Box<dyn JournalWriter>, JournalError> {
-        let first = self
-            .first
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match first {
-            Some(writer) => Ok(writer),
-            None => self.folder.open().await,
-        }
-    }
-
-    fn id(&self) -> Option<CompactString> {
-        self.folder.id()
-    }
-
-    fn durable(&self) -> Seq {
-        self.folder.durable()
-    }
-
-    async fn wait_durable(&self, seq: Seq) {
-        self.folder.wait_durable(seq).await;
-    }
-
-    async fn read(&self, from: Position, limit: usize) -> Result<Chunk, JournalError> {
-        self.folder.read(from, limit).await
     }
 }
 
