@@ -24,7 +24,8 @@ pub struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
     0  all went well
-    1  the answer is no: a proof that fails, a person who took no part, a change that is refused
+    1  the answer is no: a proof that fails, a person who took no part, a change that is refused,
+       a demo with chaos that differs from an undisturbed replay
     2  the command line is wrong
    65  an input is binary, damaged or cut
    66  an input or a data folder cannot be opened
@@ -119,9 +120,13 @@ pub struct Demo {
     /// How many lines are said in a second, over all channels.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub lines_per_second: u32,
-    /// What the chat follows from.
+    /// What the chat follows from, and the storm.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// Kill random actors and cut sockets all the while, and compare with an undisturbed replay at
+    /// the end: exit code 1 where anything differs.
+    #[arg(long)]
+    pub chaos: bool,
     /// The data folder; without it, a new one among the temporary ones.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

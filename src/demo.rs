@@ -1,44 +1,58 @@
 //! `twzrd demo`: the whole service against a chat server of its own, on a machine without network.
 //!
 //! What it runs is what `twzrd run` runs: sockets, journal, store, tree, gateway; but for the reload
-//! and the admin routes, since its channels are those of its own chat server. At the end what is still open is sealed, and one person's presence is proved and checked.
+//! and the admin routes, since its channels are those of its own chat server. At the end what is
+//! still open is sealed, and one person's presence is proved and checked.
+//!
+//! With `--chaos` a [`storm`] of faults rages over it, and at the end it is compared with an
+//! undisturbed replay, see [`parity`]. Faults are a matter of this module and those below it: what
+//! `twzrd run` runs has no way to reach them.
 
-use std::io::{self, BufWriter, Write};
+mod accepted;
+mod account;
+mod closing;
+pub mod parity;
+mod prove;
+mod scene;
+mod storm;
+mod strike;
+
+use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use twzrd_actors::epoch_sealer::SealWhen;
 use twzrd_actors::step::no_probe;
-use twzrd_domain::epoch::EpochLength;
-use twzrd_domain::identity::Channel;
-use twzrd_domain::ports::{ReportStore, SealedEpoch};
-use twzrd_domain::proof::prove;
-use twzrd_domain::roster::{Listing, Roster};
-use twzrd_simulator::{Config, Limit, Rooms, Simulator};
+use twzrd_domain::ports::JournalFolder;
+use twzrd_simulator::Simulator;
 
+use self::scene::{LOGGED, brace, config, of_demo};
+use self::storm::{Place, Storm};
+use self::strike::Tally;
 use crate::cli;
-use crate::clock::SystemClock;
 use crate::exit::{Code, Failure, OrFail, fail};
 use crate::live::beside::GatewayService;
 use crate::live::{self, Assembly, Live};
-use crate::report;
 use crate::settings::Settings;
 use crate::signals::StopSignals;
-use crate::status::{Client, ColorWhen, LiveView, PATIENCE, Style, can_redraw};
-use crate::wiring::{DataFolder, How, Opened, Running, gave_up};
+use crate::status::{Client, ColorWhen, LiveView, PATIENCE, Style, can_redraw, size};
+use crate::wiring::{DataFolder, Opened, gave_up};
 
-/// How long after its end an epoch is sealed, in seconds. The traffic has lines that are five
-/// seconds old, and some of them are late.
-const GRACE_SECONDS: u32 = 4;
 /// How often the picture is drawn.
 const DRAW_EVERY: Duration = Duration::from_secs(1);
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// How long the service may take to read what the chat server has sent, at the end.
 const READ_WITHIN: Duration = Duration::from_secs(5);
+/// How long its collectors may take to bring that into the journal.
+const COLLECT_WITHIN: Duration = Duration::from_secs(30);
+/// How often it is looked whether they have.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// In front of what stands below a line of the view.
+const INDENT: &str = "  ";
 
 /// Where a demo keeps its data.
 pub struct DemoFolder(PathBuf);
@@ -80,22 +94,27 @@ pub async fn run(
         _ = signals.next() => return Ok(Code::Interrupted),
     };
     let (demo, mut settings) = shown?;
+    let storm = args.chaos.then(|| demo.storm(args.seed));
     let ended = {
         let title = demo.title(folder, args);
         if !can_redraw() {
             say(&(title.join("\n") + "\n"))?;
         }
         let mut view = LiveView::on_stdout(style(), title, LINE_EVERY);
-        let ended = demo.watch(&mut view, args.seconds, &mut signals).await;
+        let watched = demo.watch(&mut view, args.seconds, &mut signals, storm.as_ref());
+        let ended = watched.await;
         let finished = view.finish();
         ended.and_then(|()| finished.or_fail(Code::Io))
     };
     let finish = async {
+        let storm = match storm {
+            Some(storm) => Some((demo.simulator.log(), storm.end().await)),
+            None => None,
+        };
         demo.stop().await;
         ended?;
-        say("\nSealing what is open …\n")?;
         settings.gateway.listen.set_port(0);
-        seal_and_prove(&settings, &folder.0).await
+        closing::close(&settings, &folder.0, storm).await
     };
     tokio::select! {
         done = finish => done,
@@ -112,7 +131,7 @@ fn style() -> Style {
 
 /// The service, and the chat server that it listens to.
 struct Demo {
-    simulator: Simulator,
+    simulator: Arc<Simulator>,
     live: Live,
     gateway: SocketAddr,
 }
@@ -122,29 +141,29 @@ async fn show(
     folder: &DemoFolder,
     args: &cli::Demo,
 ) -> Result<(Demo, Settings), Failure> {
-    let limit = Limit {
-        most: settings.twitch.joins_per_period,
-        within: Duration::from_millis(settings.twitch.join_period_ms),
-    };
-    let config = Config {
-        seed: args.seed,
-        rooms: Rooms::Numbered(args.channels),
-        users: args.channels.saturating_mul(20),
-        lines_per_second: args.lines_per_second,
-        join_limit: limit,
-        ..Config::new(Arc::new(SystemClock))
-    };
-    let simulator = Simulator::start(config).await.or_fail(Code::Unavailable)?;
-    let settings = of_demo(settings, &simulator, &folder.0)?;
+    let mut settings = settings.clone();
+    if args.chaos {
+        brace(&mut settings, args.channels);
+    }
+    let simulator = Simulator::start(config(&settings, args));
+    let simulator = simulator.await.or_fail(Code::Unavailable)?;
+    let settings = of_demo(&settings, &simulator, &folder.0)?;
     let data = DataFolder::create(&folder.0)?;
     let opened = Opened::open(&data, &settings, true).await?;
+    if args.chaos && opened.folder.durable() > 0 {
+        let folder = folder.0.display();
+        let text = format!(
+            "{folder} holds a journal already; expected an empty folder with --chaos, since every record in it is compared"
+        );
+        return Err(fail(Code::Usage, text));
+    }
     let network = live::network(&settings)?;
     let mut assembly = Assembly::new(opened, &settings, network).await?;
     let gateway = bind(&assembly, &settings).await?;
     let address = gateway.address();
     assembly.beside("gateway", Arc::new(gateway));
     let demo = Demo {
-        simulator,
+        simulator: Arc::new(simulator),
         live: assembly.start(&settings, no_probe()).await?,
         gateway: address,
     };
@@ -163,46 +182,20 @@ async fn bind(assembly: &Assembly, settings: &Settings) -> Result<GatewayService
     }
 }
 
-/// The settings of the demo: those of the service, but for where it listens and stores, and for
-/// how long an epoch is.
-fn of_demo(given: &Settings, simulator: &Simulator, folder: &Path) -> Result<Settings, Failure> {
-    const SECONDS: u32 = 20;
-    let mut settings = given.clone();
-    let address = simulator.address();
-    settings.twitch.host = address.ip().to_string();
-    settings.twitch.port = address.port();
-    settings.twitch.tls = false;
-    // A real token is not for a server of play.
-    settings.twitch_login = None;
-    settings.admin_token = None;
-    settings.database_url = None;
-    settings.data_folder = folder.to_owned();
-    settings.arithmetic.epoch_seconds = EpochLength::new(SECONDS).or_fail(Code::Config)?;
-    settings.grace_seconds = GRACE_SECONDS;
-    let listing = Listing {
-        group: "demo".into(),
-        token_group: "MILO".into(),
-        category: "demo".into(),
-    };
-    let rooms = simulator.rooms();
-    let rooms = rooms.iter().map(|room| Channel::parse(room));
-    let channels = rooms.map(|room| room.map(|room| (room, listing.clone())));
-    let roster = Roster::new(channels.collect::<Result<_, _>>().or_fail(Code::Config)?);
-    settings.groups = roster.groups();
-    settings.roster = Arc::new(roster);
-    Ok(settings)
-}
-
 impl Demo {
     fn title(&self, folder: &DemoFolder, args: &cli::Demo) -> Vec<String> {
         let base = format!("http://{}", self.gateway);
+        let chaos = match args.chaos {
+            true => format!(", and a storm from seed {}", args.seed),
+            false => String::new(),
+        };
         let end = match args.seconds {
             Some(seconds) => format!("ends by itself after {seconds} s, or with Ctrl-C"),
             None => "Ctrl-C ends it".to_owned(),
         };
         vec![
             format!(
-                "twzrd demo: {} channels of a chat server of its own, epochs of 20 s; {end}",
+                "twzrd demo: {} channels of a chat server of its own, epochs of 20 s{chaos}; {end}",
                 args.channels
             ),
             format!("  {base}/health  {base}/ready  {base}/actors  {base}/metrics"),
@@ -222,6 +215,7 @@ impl Demo {
         view: &mut LiveView,
         seconds: Option<u64>,
         signals: &mut StopSignals,
+        storm: Option<&Storm>,
     ) -> Result<(), Failure> {
         let client = Client::new(&self.gateway.to_string(), PATIENCE).or_fail(Code::Software)?;
         let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
@@ -236,14 +230,19 @@ impl Demo {
             if end.is_some_and(|end| Instant::now() >= end) {
                 return Ok(());
             }
+            if storm.is_some() && self.simulator.snapshot().lines_delivered > LOGGED / 10 * 9 {
+                tracing::info!("the chat server's log is nearly full; the demo ends");
+                return Ok(());
+            }
+            let told = storm.map(|storm| told(&storm.tally())).unwrap_or_default();
             let asked = client.ask().await;
             if asked.is_ok() {
                 answered = Instant::now();
             }
             // A terminal that is held up holds up nothing else.
             let drawn = tokio::task::block_in_place(|| match &asked {
-                Ok(shown) => view.draw(shown, &[]),
-                Err(why) => view.draw_absence(why, answered.elapsed(), &[]),
+                Ok(shown) => view.draw(shown, &told),
+                Err(why) => view.draw_absence(why, answered.elapsed(), &told),
             });
             match drawn {
                 // Who looks no longer at a pipe wants no more of it.
@@ -253,90 +252,50 @@ impl Demo {
         }
     }
 
+    fn storm(&self, seed: u64) -> Storm {
+        let place = Place {
+            refs: self.live.running.refs.clone(),
+            board: Arc::clone(&self.live.board),
+            simulator: Arc::clone(&self.simulator),
+            channels: self.simulator.rooms().len(),
+        };
+        Storm::begin(place, seed)
+    }
+
     /// Stops the chat server once all that it said has been read, and then the service, in order.
     async fn stop(&self) {
         // A service that does not read on is stopped all the same.
         let _ = tokio::time::timeout(READ_WITHIN, self.simulator.acknowledged()).await;
+        let _ = tokio::time::timeout(COLLECT_WITHIN, self.collected()).await;
         self.live.running.stop().await;
         // The store is opened again at once; what it could not close shows there.
         let _ = self.live.running.store.close().await;
         self.simulator.stop().await;
     }
-}
 
-/// Seals what is open, as a replay does at the end of its input, then prints what came of it.
-async fn seal_and_prove(settings: &Settings, folder: &Path) -> Result<Code, Failure> {
-    let data = DataFolder::existing(folder)?;
-    let opened = Opened::open(&data, settings, true).await?;
-    let how = How {
-        seal_when: SealWhen::Asked,
-        catch_up_on_stop: true,
-        batch_linger: Duration::ZERO,
-        ingest: None,
-        operations: Vec::new(),
-        probe: no_probe(),
-    };
-    let running = Running::start(opened, settings, how).await?;
-    running.finish(true).await?;
-    running.stop().await;
-    let store = &running.store;
-    let mut out = BufWriter::new(io::stdout());
-    let printed = report::table(store, settings.arithmetic.epoch_seconds, &mut out).await;
-    drop(out);
-    let done = match printed {
-        Ok(()) => prove_one(store, folder).await,
-        Err(failure) => Err(failure),
-    };
-    store.close().await?;
-    done.map(|()| Code::Ok)
-}
-
-/// Proves the presence of one person in the largest crowd, checks it, and says how to do so.
-async fn prove_one(store: &twzrd_store::Store, folder: &Path) -> Result<(), Failure> {
-    let Some(largest) = largest_crowd(store).await? else {
-        return say("\nNobody took part: there is nothing to prove.\n");
-    };
-    let (epoch, channel) = (largest.epoch, &largest.channel);
-    let material = store.proof_material(epoch, channel).await?;
-    let login = material.as_ref().and_then(|material| {
-        let mut logins = material
-            .participants
-            .iter()
-            .filter_map(|one| one.login.as_ref());
-        logins.next()
-    });
-    let (Some(material), Some(login)) = (&material, login) else {
-        return Err(fail(Code::Software, "the largest crowd has no proof"));
-    };
-    let proof = prove(material, login).or_fail(Code::Software)?;
-    proof.verify().or_fail(Code::Software)?;
-    let program = std::env::args()
-        .next()
-        .unwrap_or_else(|| "twzrd".to_owned());
-    let folder = folder.display();
-    say(&format!(
-        "\nProved and checked: {login} took part in {channel} in epoch {epoch}, as {} of {}.\n\
-         Do it yourself:\n  \
-         {program} proof --data {folder} --epoch {epoch} --channel {channel} --user {login} | {program} verify\n\
-         The data stays in {folder} until you remove it.\n",
-        proof.index + 1,
-        proof.participants,
-    ))
-}
-
-async fn largest_crowd(store: &twzrd_store::Store) -> Result<Option<SealedEpoch>, Failure> {
-    const PAGE: u64 = 1000;
-    let mut largest: Option<SealedEpoch> = None;
-    let mut after = None;
-    loop {
-        let page = store.sealed_after(after, PAGE).await?;
-        let Some(last) = page.last() else {
-            return Ok(largest);
+    /// Waits until what was read is in the journal.
+    async fn collected(&self) {
+        let waits = || {
+            let rooms = self.live.board.rooms();
+            let server = self.live.board.server();
+            let mut feeds = rooms.iter().chain([server]).map(|room| room.feed());
+            feeds.any(|feed| feed.depth().lines > 0)
         };
-        after = Some((last.epoch, last.channel.clone()));
-        let size = |one: &SealedEpoch| one.participants;
-        largest = largest.into_iter().chain(page).max_by_key(size);
+        while waits() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
+}
+
+/// What the view says of a storm: on a terminal, below the title; elsewhere in one line.
+fn told(tally: &Tally) -> Vec<String> {
+    if !can_redraw() {
+        return vec![tally.latest()];
+    }
+    let (width, _) = size();
+    let kinds = tally.by_kind(width.saturating_sub(INDENT.len()));
+    let kinds = kinds.into_iter().map(|kinds| format!("{INDENT}{kinds}"));
+    std::iter::once(tally.latest()).chain(kinds).collect()
 }
 
 /// Prints to standard output; a reader that has gone is no failure.

@@ -8,7 +8,8 @@ use std::fmt;
 pub enum Code {
     /// All went well.
     Ok = 0,
-    /// The answer is no: a proof that fails, a person who took no part.
+    /// The answer is no: a proof that fails, a person who took no part, a demo with chaos that
+    /// differs.
     No = 1,
     /// The command line is wrong. clap's own code.
     Usage = 2,

@@ -22,7 +22,7 @@ pub use client::{BadUrl, Client, NoAnswer, PATIENCE};
 pub use human::{clean, duration, one_line};
 pub use live::{LiveView, Surface, size};
 pub use model::{Actor, Condition, Feed, Handler, Health, LastExit, Ledger, Reason};
-pub use model::{Lines, Readiness, Shown, Tree, Wait};
+pub use model::{Lines, Place, Readiness, Shown, Tree, Wait};
 pub use picture::{render, summary};
 
 /// The width where there is no terminal, in columns.

@@ -8,12 +8,16 @@
     clippy::print_stdout
 )]
 
+#[path = "live/conservation.rs"]
+mod conservation;
 #[path = "live/full.rs"]
 mod full;
 #[path = "live/kills.rs"]
 mod kills;
 #[path = "live/outage.rs"]
 mod outage;
+#[path = "live/parity.rs"]
+mod parity;
 #[path = "live/storm.rs"]
 mod storm;
 #[path = "live/world.rs"]

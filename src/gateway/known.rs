@@ -10,8 +10,7 @@ use axum::http::header::AGE;
 use axum::response::{IntoResponse, Response};
 use twzrd_domain::epoch::{Epoch, UnixMs};
 use twzrd_domain::identity::{Channel, Login};
-use twzrd_domain::ledger::Counts;
-use twzrd_domain::ports::{SealedEpoch, StoreError};
+use twzrd_domain::ports::{Balance, SealedEpoch, StoreError};
 use twzrd_domain::proof::ProofMaterial;
 
 use super::app::App;
@@ -62,7 +61,7 @@ type PageKey = (Option<Place>, u64);
 
 /// What was read last, of each kind of question. All of it is bounded.
 pub(super) struct Known {
-    pub(super) ledger: Cache<(), Stamped<Counts>>,
+    pub(super) ledger: Cache<(), Stamped<Balance>>,
     pub(super) pages: Cache<PageKey, Stamped<Arc<Vec<SealedEpoch>>>>,
     pub(super) summaries: Cache<Place, Stamped<Option<SealedEpoch>>>,
     pub(super) materials: Cache<Place, Stamped<Arc<ProofMaterial>>>,

@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 use twzrd_domain::epoch::UnixMs;
 use twzrd_domain::ledger::Counts;
+use twzrd_domain::ports::Balance;
 use utoipa::ToSchema;
 
 use super::app::App;
@@ -23,12 +24,26 @@ const FRESH_MS: u64 = 1000;
 pub(super) struct LedgerAnswer {
     /// How many lines came to what.
     ledger: Lines,
-    /// Received lines without the sum of all outcomes: 0 where nothing disappeared.
-    conservation_drift: i64,
+    /// By how many lines received and the sum of all outcomes differ, added up over channels and
+    /// epochs: 0 where nothing disappeared.
+    conservation_drift: u64,
+    /// In how many channels and epochs they differ.
+    drifting: u64,
+    /// The first of these, by epoch and channel; null where there is none.
+    first_drifting: Option<Place>,
     /// When it was read from the store, in Unix milliseconds.
     as_of: UnixMs,
     /// True where the store is away, and this is what was read last.
     stale: bool,
+}
+
+/// A channel in an epoch.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Place {
+    /// The epoch, by the Unix second of its start; 0 of lines that have no time.
+    epoch: u64,
+    /// The channel; empty of lines that have none.
+    channel: String,
 }
 
 /// How many lines came to what.
@@ -67,8 +82,13 @@ pub(super) async fn ledger(State(app): State<Arc<App>>, query: Query) -> Result<
         is_stale,
     } = app.ledger().await?;
     let body = LedgerAnswer {
-        ledger: value.into(),
-        conservation_drift: drift(&value),
+        ledger: value.counts.into(),
+        conservation_drift: value.drift,
+        drifting: value.drifting,
+        first_drifting: value.first_drifting.as_ref().map(|(epoch, channel)| Place {
+            epoch: epoch.0,
+            channel: channel.as_str().to_owned(),
+        }),
         as_of,
         stale: is_stale,
     };
@@ -77,7 +97,7 @@ pub(super) async fn ledger(State(app): State<Arc<App>>, query: Query) -> Result<
 
 impl App {
     /// The ledger, not older than a second where the store is there.
-    pub(super) async fn ledger(&self) -> Result<Answer<Counts>, Problem> {
+    pub(super) async fn ledger(&self) -> Result<Answer<Balance>, Problem> {
         let now = self.view.clock.now();
         let last = self.known.ledger.get(&());
         if let Some(last) = last.filter(|last| now.saturating_sub(last.at) < FRESH_MS) {
@@ -87,15 +107,9 @@ impl App {
                 is_stale: self.health.database_away().is_some(),
             });
         }
-        let question = self.view.store.ledger();
+        let question = self.view.store.balance();
         self.current(&self.known.ledger, (), |_| 0, question).await
     }
-}
-
-/// Received lines without the sum of all outcomes.
-pub(super) fn drift(counts: &Counts) -> i64 {
-    let difference = i128::from(counts.received) - i128::from(counts.outcomes());
-    i64::try_from(difference).unwrap_or(if difference < 0 { i64::MIN } else { i64::MAX })
 }
 
 impl From<Counts> for Lines {

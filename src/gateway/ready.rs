@@ -85,10 +85,17 @@ impl App {
     }
 
     fn drifted(&self) -> Option<Reason> {
-        let ledger = self.known.ledger.get(&())?.value;
-        let (received, outcomes) = (ledger.received, ledger.outcomes());
-        let text = format!("{received} lines were received, but {outcomes} outcomes are booked");
-        (received != outcomes).then(|| reason("conservation_drift", text))
+        let balance = self.known.ledger.get(&())?.value;
+        let (epoch, channel) = balance.first_drifting?;
+        let channel = match channel.as_str() {
+            "" => "no channel",
+            name => name,
+        };
+        let text = format!(
+            "{} lines have no outcome or one too many, in {} channels and epochs; the first is {channel} in epoch {epoch}",
+            balance.drift, balance.drifting
+        );
+        Some(reason("conservation_drift", text))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::human::{clean, count, duration};
-use super::model::{Health, Ledger, Lines, Readiness, Shown};
+use super::model::{Health, Ledger, Lines, Place, Readiness, Shown};
 use super::span::{Paint, Span, paint_of};
 
 /// How many reasons are shown.
@@ -172,7 +172,10 @@ fn ledger_line(ledger: &Ledger) -> Vec<Span> {
         line.push(Span::plain(format!("{separator}{} {name}", count(n))));
     }
     if ledger.conservation_drift != 0 {
-        let text = format!("; drift {}", ledger.conservation_drift);
+        let mut text = format!("; drift {}", ledger.conservation_drift);
+        if let Some(Place { epoch, channel }) = &ledger.first_drifting {
+            text += &format!(", first #{} in epoch {epoch}", clean(channel));
+        }
         line.push(Span::new(text, Paint::Red));
     }
     if ledger.stale {
@@ -202,4 +205,25 @@ fn unknown(what: &str, why: &str) -> Vec<Span> {
         Span::plain(format!("{what} ")),
         Span::new(format!("not known: {}", clean(why)), Paint::Yellow),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::model::Place;
+
+    #[test]
+    fn a_drift_is_shown_in_red_with_its_first_place() {
+        let ledger = Ledger {
+            conservation_drift: 6,
+            first_drifting: Some(Place {
+                epoch: 3600,
+                channel: "te\u{1b}a".to_owned(),
+            }),
+            ..Ledger::default()
+        };
+        let line = ledger_line(&ledger);
+        let told = Span::new("; drift 6, first #tea in epoch 3600", Paint::Red);
+        assert_eq!(line.last(), Some(&told));
+    }
 }

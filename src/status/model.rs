@@ -195,15 +195,28 @@ pub struct Ledger {
     /// How many lines came to what.
     #[serde(rename = "ledger")]
     pub lines: Lines,
-    /// Received lines without the sum of all outcomes.
+    /// By how many lines received and the sum of all outcomes differ.
     #[serde(default)]
     pub conservation_drift: i64,
+    /// Where they differ first.
+    #[serde(default)]
+    pub first_drifting: Option<Place>,
     /// When it was read from the store, in Unix milliseconds.
     #[serde(default)]
     pub as_of: UnixMs,
     /// Whether the store is away, and this is what was read last.
     #[serde(default)]
     pub stale: bool,
+}
+
+/// A channel in an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Place {
+    /// The epoch, by the Unix second of its start.
+    pub epoch: u64,
+    /// The channel; empty where there is none.
+    pub channel: String,
 }
 
 /// How many lines came to what.

@@ -158,7 +158,7 @@ async fn the_ledger_adds_up() {
     let expected = json!({
         "ledger": {"received": 36, "counted": 1, "suppressed": 2, "mirrored": 3, "duplicate": 4,
             "late": 5, "anonymous": 6, "invalid": 7, "other": 8},
-        "conservation_drift": 0, "as_of": NOW, "stale": false
+        "conservation_drift": 0, "drifting": 0, "first_drifting": null, "as_of": NOW, "stale": false
     });
     assert_eq!(served.get("/api/v1/ledger").await.json(), expected);
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use twzrd_actors::status::{ChannelState, ConnectionState};
 use twzrd_domain::epoch::Epoch;
+use twzrd_domain::ledger::Counts;
 use twzrd_supervision::ChildState;
 
 use crate::world::{NOW, World, connected, heard, limits, name, serve};
@@ -193,20 +194,33 @@ async fn every_reason_not_to_be_ready_is_told() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_does_not_add_up_is_a_reason() {
+async fn two_channels_that_cancel_out_in_the_sum_are_a_reason_all_the_same() {
     let mut state = World::new().store.state();
-    let key = (Epoch(crate::world::HOUR), name("tea"));
-    state.ledger.get_mut(&key).unwrap().received += 2;
+    let (hour, counts) = (Epoch(crate::world::HOUR), Counts::default());
+    for (channel, received) in [("zebra", 3), ("go", 3)] {
+        let counts = Counts { received, ..counts };
+        state.ledger.insert((hour, name(channel)), counts);
+    }
+    state.ledger.get_mut(&(hour, name("tea"))).unwrap().received -= 6;
     let world = World::with(state);
     let served = serve(world.view(), limits()).await;
+    let ledger = served.get("/api/v1/ledger").await.json();
+    assert_eq!(ledger["ledger"]["received"], 36);
+    let first = json!({"epoch": hour.0, "channel": "go"});
     assert_eq!(
-        served.get("/api/v1/ledger").await.json()["conservation_drift"],
-        2
+        (&ledger["conservation_drift"], &ledger["drifting"]),
+        (&json!(12), &json!(3))
     );
+    assert_eq!(ledger["first_drifting"], first);
     let got = served.get("/ready").await;
     let reasons = json!([{
         "code": "conservation_drift",
-        "detail": "38 lines were received, but 36 outcomes are booked"
+        "detail": "12 lines have no outcome or one too many, in 3 channels and epochs; the first is go in epoch 1760000400"
     }]);
     assert_eq!((got.status, &got.json()["reasons"]), (503, &reasons));
+    let metrics = served.get("/metrics").await.text;
+    assert!(
+        metrics.contains("\ntwzrd_conservation_drift 12\n"),
+        "{metrics}"
+    );
 }

@@ -1,28 +1,20 @@
 //! The service in this process, and the simulator that it listens to.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use twzrd::clock::SystemClock;
+use twzrd::demo::parity::{Disturbed, Verdict, all_sealed};
 use twzrd::live::beside::GatewayService;
 use twzrd::live::{self, Assembly, Live};
-use twzrd::progress::Progress;
-use twzrd::replay::Replay;
-use twzrd::replay::input::Input;
 use twzrd::settings::Settings;
 use twzrd::settings::layers::{Flags, Layers};
-use twzrd::telemetry::Terminal;
 use twzrd::wiring::{DataFolder, How, Opened, Running};
 use twzrd_actors::epoch_sealer::SealWhen;
 use twzrd_actors::step::{Probe, no_probe};
-use twzrd_domain::batch::Position;
 use twzrd_domain::ledger::Counts;
 use twzrd_domain::ports::{JournalFolder, ReportStore, SealStore, SealedEpoch};
-use twzrd_domain::record::Record;
-use twzrd_simulator::log::Line;
 use twzrd_simulator::traffic::{Kind, Shares};
 use twzrd_simulator::{Config, Limit, Rooms, Simulator};
 
@@ -98,6 +90,11 @@ impl World {
         }
     }
 
+    /// Where the service keeps its data.
+    pub(crate) fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Waits until every channel is heard.
     pub(crate) async fn all_heard(&self) {
         until("all channels are heard", || async {
@@ -133,7 +130,7 @@ impl World {
     async fn seal(&self) {
         let late = self.live.running.tree.stop().await.late;
         assert!(late.is_empty(), "{late:?}");
-        let data = DataFolder::existing(&self.folder.path().join("data")).unwrap();
+        let data = DataFolder::existing(&self.data()).unwrap();
         let opened = Opened::open(&data, &self.settings, true).await.unwrap();
         let how = How {
             seal_when: SealWhen::Asked,
@@ -158,105 +155,53 @@ impl World {
         until("every epoch is sealed", || async {
             let open = store.open_epochs().await.unwrap();
             let unfrozen = store.unfrozen().await.unwrap();
-            let sealed = all_sealed(store).await;
+            let sealed = all_sealed(store).await.unwrap();
             open.is_empty()
                 && unfrozen.is_empty()
                 && sealed.iter().all(|one| one.claim_root.is_some())
         })
         .await;
-        all_sealed(store).await
+        all_sealed(store).await.unwrap()
     }
 
     pub(crate) async fn ledger(&self) -> Counts {
         self.live.running.store.ledger().await.unwrap()
     }
 
-    /// The ids of all events in the journal; none may stand there twice.
-    pub(crate) async fn accepted_ids(&self) -> BTreeSet<String> {
-        let mut ids = BTreeSet::new();
-        let mut position = Position::default();
-        loop {
-            let chunk = self
-                .live
-                .running
-                .folder
-                .read(position, 10_000)
-                .await
-                .unwrap();
-            let Some(&next) = chunk.positions.last() else {
-                return ids;
-            };
-            for entry in chunk.entries {
-                if let Record::Event(event) = entry.record
-                    && let Some(id) = event.id
-                {
-                    assert!(
-                        ids.insert(id.as_str().to_owned()),
-                        "{id:?} is accepted twice"
-                    );
-                }
-            }
-            position = next;
-        }
+    /// Holds the journal against what the simulator said, and all that is sealed against a replay
+    /// of it.
+    pub(crate) async fn verdict(&self) -> Verdict {
+        assert!(!self.sealed().await.is_empty());
+        let log = self.simulator.log();
+        let disturbed = Disturbed {
+            settings: &self.settings,
+            log: &log,
+            journal: &*self.live.running.folder,
+            store: &self.live.running.store,
+        };
+        let scratch = tempfile::tempdir().unwrap();
+        disturbed.compare(scratch.path()).await.unwrap()
     }
 
-    /// Replays what the simulator knows that the service must have, and what it may have and has;
-    /// sealed epochs and ledger of both are the same where they can be.
+    /// Nothing differs, and the ledgers of both are the same where they can be.
     pub(crate) async fn equals_a_replay_of_the_log(&self) -> Counts {
-        let truth = self.simulator.log().truth();
-        assert!(self.simulator.log().is_complete());
-        let accepted = self.accepted_ids().await;
-        let known = |line: &&Line| id_of(&line.bytes).is_some_and(|id| accepted.contains(&id));
-        let mut lines: Vec<&Line> = truth.certain.iter().collect();
-        lines.extend(truth.possible.iter().filter(known));
-        lines.sort_by_key(|line| line.sequence);
-        let path = self.folder.path().join("log.irc");
-        let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
-        for line in &lines {
-            file.write_all(&line.bytes).unwrap();
-            file.write_all(b"\r\n").unwrap();
-        }
-        drop(file.into_inner().unwrap());
-        let sealed = self.sealed().await;
-        let (replayed, counts) = replay(&path, &self.settings).await;
-        let live = self.ledger().await;
-        let key = |one: &SealedEpoch| (one.epoch, one.channel.clone());
-        let roots = |all: &[SealedEpoch]| -> BTreeMap<_, _> {
-            let root =
-                |one: &SealedEpoch| (one.participants, one.participation_root, one.claim_root);
-            all.iter().map(|one| (key(one), root(one))).collect()
-        };
-        assert_eq!(
-            live.counted, counts.counted,
-            "live {live:?}, replayed {counts:?}"
-        );
-        assert_eq!((live.late, counts.late), (0, 0));
+        let verdict = self.verdict().await;
+        assert!(verdict.is_equal(), "{verdict}");
+        let (live, replayed) = (verdict.counts, verdict.undisturbed);
+        assert_eq!(live, self.ledger().await, "nothing goes on");
+        assert_eq!((live.late, replayed.late), (0, 0));
         // Of a line that may have been lost with its socket, only an event tells that it was not.
         let alike = |counts: &Counts| (counts.mirrored, counts.anonymous, counts.suppressed);
-        if truth.possible.is_empty() {
-            assert_eq!(alike(&live), alike(&counts));
+        if self.simulator.log().truth().possible.is_empty() {
+            assert_eq!(alike(&live), alike(&replayed));
         }
-        assert_eq!(live.received, live.outcomes());
         // An empty line is no line, and what the server says to a socket that is being closed may stay
         // unread.
         let said = |counts: &Counts| counts.received - counts.other;
         assert!(
-            said(&live) >= said(&counts),
-            "every line is in the ledger: live {live:?}, replayed {counts:?}"
+            said(&live) >= said(&replayed),
+            "every line is in the ledger: live {live:?}, replayed {replayed:?}"
         );
-        assert!(!sealed.is_empty());
-        let (sealed, replayed) = (roots(&sealed), roots(&replayed));
-        let keys: BTreeSet<_> = sealed.keys().chain(replayed.keys()).cloned().collect();
-        let differ: Vec<_> = keys
-            .into_iter()
-            .filter(|key| sealed.get(key) != replayed.get(key))
-            .map(|key| {
-                let people = |of: &BTreeMap<_, (u64, _, _)>| of.get(&key).map(|one| one.0);
-                let both = (people(&sealed), people(&replayed));
-                (key, both)
-            })
-            .collect();
-        assert!(differ.is_empty(), "live and replayed: {differ:?}");
         live
     }
 
@@ -377,45 +322,4 @@ pub(crate) async fn service(
     let url = format!("http://{}", gateway.address());
     assembly.beside("gateway", Arc::new(gateway));
     (assembly.start(settings, probe).await.unwrap(), url)
-}
-
-async fn all_sealed(store: &twzrd_store::Store) -> Vec<SealedEpoch> {
-    let mut all: Vec<SealedEpoch> = Vec::new();
-    loop {
-        let after = all.last().map(|one| (one.epoch, one.channel.clone()));
-        let page = store.sealed_after(after, 10_000).await.unwrap();
-        if page.is_empty() {
-            return all;
-        }
-        all.extend(page);
-    }
-}
-
-/// The sealed epochs and the ledger of a replay of raw lines, in a folder of its own.
-async fn replay(path: &Path, settings: &Settings) -> (Vec<SealedEpoch>, Counts) {
-    let folder = tempfile::tempdir().unwrap();
-    let data = DataFolder::create(folder.path()).unwrap();
-    let mut settings = settings.clone();
-    settings.database_url = None;
-    let replay = Replay {
-        settings: &settings,
-        data: &data,
-        inputs: vec![Input::named(path.to_str().unwrap()).unwrap()],
-        probe: no_probe(),
-        progress: Progress::on(&Terminal::default()),
-    };
-    let running = replay.run().await.unwrap();
-    let found = (
-        all_sealed(&running.store).await,
-        running.store.ledger().await.unwrap(),
-    );
-    running.store.close().await.unwrap();
-    found
-}
-
-fn id_of(line: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(line).ok()?;
-    let tags = text.strip_prefix('@')?.split(' ').next()?;
-    let id = tags.split(';').find_map(|tag| tag.strip_prefix("id="))?;
-    Some(id.to_owned())
 }

@@ -13,7 +13,6 @@ use twzrd_supervision::{ChildSnapshot, ChildState};
 
 use super::super::actors::state_name;
 use super::super::app::App;
-use super::super::ledger::drift;
 use super::meters::Labels;
 use super::table::{self, Kind, Metric};
 
@@ -24,7 +23,6 @@ pub(super) struct Figures(Vec<(Metric, Vec<(Labels, Value)>)>);
 #[derive(Clone, Copy, Debug)]
 enum Value {
     Whole(u64),
-    Signed(i64),
     Real(f64),
 }
 
@@ -106,15 +104,14 @@ impl Figures {
         self.some(table::LAST_EPOCH, last.epoch.map(|epoch| epoch.0));
         // What was never read is left out: a zero would say that nothing came.
         if let Some(ledger) = app.known.ledger.get(&()) {
-            let ledger = ledger.value;
+            let (ledger, drift) = (ledger.value.counts, ledger.value.drift);
             self.one(table::LINES_RECEIVED, ledger.received);
             let of = |outcome: Outcome| {
                 let label = vec![("outcome", outcome.as_str().to_owned())];
                 (label, Value::Whole(ledger.of(outcome)))
             };
             self.put(table::LINES, Outcome::ALL.map(of).into());
-            let drift = Value::Signed(drift(&ledger));
-            self.put(table::DRIFT, vec![(Labels::new(), drift)]);
+            self.one(table::DRIFT, drift);
         }
     }
 
@@ -290,7 +287,6 @@ fn write(kind: Kind, value: Value, to: &mut MetricEncoder<'_>) -> Result<(), fmt
         (Kind::Counter, Value::Whole(value)) => to.encode_counter(&value, none),
         (Kind::Counter, Value::Real(value)) => to.encode_counter(&value, none),
         (_, Value::Real(value)) => to.encode_gauge(&value),
-        (_, Value::Signed(value)) => to.encode_gauge(&value),
         (_, Value::Whole(value)) => to.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX)),
     }
 }

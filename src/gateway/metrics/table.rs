@@ -71,7 +71,7 @@ metrics! {
 
     LINES_RECEIVED: Counter = "twzrd_lines_received_total", "Lines that were received, over all time, as the store's ledger said last";
     LINES: Counter = "twzrd_lines_total", "Lines by what became of them, over all time, as the store's ledger said last";
-    DRIFT: Gauge = "twzrd_conservation_drift", "Received lines without the sum of all outcomes; not 0 where something disappeared";
+    DRIFT: Gauge = "twzrd_conservation_drift", "Lines by which received and the sum of all outcomes differ, added up over channels and epochs; not 0 where something disappeared";
 
     CHANNELS: Gauge = "twzrd_channels", "Wanted channels by state";
     CONNECTIONS: Gauge = "twzrd_connections", "Connections to Twitch by state";
