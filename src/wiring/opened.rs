@@ -101,19 +101,31 @@ impl DataFolder {
     }
 }
 
-/// Makes a folder where it is not there, for its owner only.
+/// Makes a folder where it is not there, for its owner only, and sees to it that it is still there
+/// after a power cut.
 fn make_private(path: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
+    let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let new: Vec<&Path> = path.ancestors().take_while(is_new).collect();
     let made = std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(path);
+        .create(path)
+        .and_then(|()| new.into_iter().try_for_each(sync_name));
     made.map_err(|error| {
         fail(
             Code::CannotCreate,
             format_args!("the data folder {} cannot be made: {error}", path.display()),
         )
     })
+}
+
+/// Returns once the name of a folder is on the disk.
+fn sync_name(folder: &Path) -> std::io::Result<()> {
+    let above = folder
+        .parent()
+        .filter(|above| !above.as_os_str().is_empty());
+    std::fs::File::open(above.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// A data folder that is open: the journal is locked, and the store is migrated.

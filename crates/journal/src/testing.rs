@@ -1,7 +1,13 @@
-//! A storage that fails on demand. For tests only.
+//! Storages for tests only: one that fails on demand, and one that notes what is done.
 //!
-//! It stands on real files, so that what a crash leaves behind can be read by anything. It knows
-//! how much of each file is synced, and can take away or spoil the rest, as a loss of power does.
+//! [`FaultyStorage`] stands on real files, so that what a crash leaves behind can be read by
+//! anything. It knows how much of each file is synced, and can take away or spoil the rest, as a loss
+//! of power does. [`RecordingStorage`] tells afterwards what a loss of power would have left, at every
+//! moment.
+
+mod recording;
+
+pub use recording::{Behind, Done, FileId, Left, RecordingStorage, Trace};
 
 use std::collections::BTreeMap;
 use std::io;
@@ -283,6 +289,27 @@ fn garbage(seed: u64, bytes: u64) -> Vec<u8> {
             state.to_le_bytes()[3]
         })
         .collect()
+}
+
+/// A source of chance, by splitmix64.
+struct Dice(u64);
+
+impl Dice {
+    const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`; 0 where that is 0.
+    fn below(&mut self, end: u64) -> u64 {
+        self.next().checked_rem(end).unwrap_or(0)
+    }
 }
 
 struct FaultyFile {
