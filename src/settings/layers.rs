@@ -335,12 +335,25 @@ fn read_file(given: Option<&Path>) -> Result<Option<File>, Fault> {
             });
         }
     };
-    let dict = dict_of(&Figment::from(Toml::string(document.raw())))?;
+    // The layers are read by a parser that knows TOML 1.0 only. It would show the line at fault, in
+    // which a secret may stand.
+    let dict = dict_of(&Figment::from(Toml::string(document.raw()))).map_err(|told| Fault {
+        place: format!("{place}:{}", line_told(&told.problem)),
+        key: String::new(),
+        problem: "is TOML of a later version here; expected TOML 1.0".to_owned(),
+    })?;
     Ok(Some(File {
         path: path.to_owned(),
         document,
         dict,
     }))
+}
+
+/// The line that a parser names, as in "TOML parse error at line 3, column 7".
+fn line_told(problem: &str) -> usize {
+    let behind = problem.split_once(" at line ").map(|(_, behind)| behind);
+    let number = behind.and_then(|behind| behind.split_once(',')?.0.parse().ok());
+    number.unwrap_or(1)
 }
 
 /// Reads a text that has a bound, like every input.

@@ -90,3 +90,17 @@ fn secrets_in_the_file_are_unknown_keys() {
         assert!(!run.out.contains("hunter2"), "{}", run.out);
     }
 }
+
+#[test]
+fn a_secret_in_toml_that_is_too_new_is_not_shown() {
+    let place = Place::new();
+    for (text, line) in [
+        ("store = { url = \"postgres://me:hunter2@db/x\"\n}\n", 1),
+        ("\n[store]\nurl = \"hunter2\\e\"\n", 3),
+    ] {
+        place.write("supervision.toml", text);
+        let fault =
+            format!("supervision.toml:{line}: is TOML of a later version here; expected TOML 1.0");
+        faults(&place.run(&["check"]), &[&fault]);
+    }
+}

@@ -15,6 +15,8 @@ struct Notes {
     armed: BTreeMap<&'static str, u32>,
     offset: Seq,
     violation: Option<String>,
+    /// How often an actor panicked.
+    fired: u64,
 }
 
 /// A probe that is told what is to panic.
@@ -46,6 +48,11 @@ impl Saboteur {
     /// Takes away what was armed and never reached. The answer is how often.
     pub(crate) fn disarm(&self) -> u32 {
         std::mem::take(&mut self.notes().armed).into_values().sum()
+    }
+
+    /// How often an actor has panicked.
+    pub(crate) fn fired(&self) -> u64 {
+        self.notes().fired
     }
 
     /// The first invariant that did not hold at a step.
@@ -82,6 +89,7 @@ impl Probe for Saboteur {
             return;
         };
         *times -= 1;
+        notes.fired += 1;
         drop(notes);
         std::panic::panic_any(format!("injected at {step}"));
     }

@@ -40,16 +40,18 @@ impl Simulation {
     /// Ends the process, and lets a new one begin.
     fn next_life(&mut self, in_order: bool) -> Result<(), String> {
         let life = self.life.take().expect("it has begun");
+        let lasting = self.lasting.as_mut().expect("it has begun");
         let mut ended_in_order = false;
         if in_order {
+            let fired = lasting.saboteur.fired();
             let stopped = life
                 .runtime
                 .block_on(async { timeout(PATIENCE, life.tree.stop()).await });
             let report = stopped.map_err(|_| "the tree never stopped".to_owned())?;
-            ended_in_order = report.late.is_empty();
+            // Whoever dies while all stop is started by nobody again, and its feed goes with it.
+            ended_in_order = report.late.is_empty() && lasting.saboteur.fired() == fired;
             self.now = life.time();
         }
-        let lasting = self.lasting.as_mut().expect("it has begun");
         life.runtime.block_on(async { lasting.clock.stop() });
         // With its runtime every task goes where it stands, and whatever they held.
         drop(life.runtime);

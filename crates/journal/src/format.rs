@@ -4,6 +4,8 @@ use serde_json::{from_slice, to_writer};
 use twzrd_domain::epoch::UnixMs;
 use twzrd_domain::record::{Entry, Record, Seq};
 
+use crate::backwards::begins_of;
+
 /// The longest line, in bytes. The longest that the bounds of an append give rise to is half of it.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
 
@@ -150,22 +152,25 @@ pub fn decode(line: &mut [u8]) -> Result<Numbered, LineFault> {
     })
 }
 
-/// The number of an intact line, given without its line feed; none where it is not intact.
-pub(crate) fn number_of(line: &[u8]) -> Option<Seq> {
-    let body = intact(line).ok()?;
-    Header::read(&line[..body]).ok().map(|header| header.seq)
+/// The numbers of the intact lines with which these bytes end, given without their line feed. They
+/// need not begin where the bytes begin. However many begins there are, the bytes are gone through
+/// once.
+pub(crate) fn numbers_within(bytes: &[u8]) -> impl Iterator<Item = Seq> + '_ {
+    let (body, digits) = trailer(bytes).unwrap_or((0, b""));
+    let written = std::str::from_utf8(digits).ok();
+    let written = written.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    let written = written.filter(|&written| *digits == hex_digits(written));
+    let begins = written.map(|written| begins_of(&bytes[..body], written));
+    let headers = begins.into_iter().flatten();
+    headers.filter_map(move |begin| {
+        let header = Header::read(&bytes[begin..body]).ok()?;
+        Some(header.seq)
+    })
 }
 
 /// Checks the end of a line and its checksum; gives the length of what the checksum covers.
 fn intact(line: &[u8]) -> Result<usize, LineFault> {
-    let body = line
-        .len()
-        .checked_sub(TRAILER_BYTES)
-        .ok_or(LineFault::NoChecksum)?;
-    let digits = line[body..]
-        .strip_prefix(TRAILER_BEGIN)
-        .and_then(|rest| rest.strip_suffix(b"\"}"))
-        .ok_or(LineFault::NoChecksum)?;
+    let (body, digits) = trailer(line).ok_or(LineFault::NoChecksum)?;
     let computed = crc32fast::hash(&line[..body]);
     if digits == hex_digits(computed) {
         return Ok(body);
@@ -174,6 +179,15 @@ fn intact(line: &[u8]) -> Result<usize, LineFault> {
         computed,
         written: String::from_utf8_lossy(digits).into_owned(),
     })
+}
+
+/// The length of what the checksum at the end of a line covers, and its digits.
+fn trailer(line: &[u8]) -> Option<(usize, &[u8])> {
+    let body = line.len().checked_sub(TRAILER_BYTES)?;
+    let digits = line[body..]
+        .strip_prefix(TRAILER_BEGIN)?
+        .strip_suffix(b"\"}")?;
+    Some((body, digits))
 }
 
 fn hex_digits(value: u32) -> [u8; 8] {

@@ -48,6 +48,7 @@
 //! line behind a lost one that was never acknowledged; that is refused too, since it cannot be told
 //! from damage.
 
+mod backwards;
 mod config;
 mod cursor;
 mod files;

@@ -8,7 +8,7 @@ use twzrd_domain::ports::JournalError;
 use twzrd_domain::record::{Entry, Seq};
 
 use crate::files::{first_of, unavailable};
-use crate::format::{LineFault, MAX_LINE_BYTES, decode, is_segment, number_of};
+use crate::format::{LineFault, MAX_LINE_BYTES, decode, numbers_within};
 
 /// How much is read at once, in bytes.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -159,9 +159,12 @@ impl<R: BufRead> SegmentReader<R> {
         {
             return Err(self.damaged(format!("left is {left}; expected {expected}")));
         }
+        let Some(next) = entry.seq.checked_add(1) else {
+            return Err(self.damaged(format!("seq is {}; expected less", entry.seq)));
+        };
         let begins = self.byte;
         self.byte += bytes as u64;
-        self.expected = Some(entry.seq + 1);
+        self.expected = Some(next);
         self.left = Some(left);
         Ok(SegmentLine {
             entry,
@@ -180,7 +183,7 @@ impl<R: BufRead> SegmentReader<R> {
         };
         let at_least = self.expected.unwrap_or(0);
         loop {
-            if let Some(number) = intact_within(&self.line, at_least) {
+            if let Some(number) = numbers_within(&self.line).find(|&number| number >= at_least) {
                 let reason = format!("{fault}, and record {number} follows");
                 return Err(self.damaged(reason));
             }
@@ -216,15 +219,6 @@ impl<R: BufRead> SegmentReader<R> {
             reason,
         }
     }
-}
-
-/// The number of the intact line with which these bytes end, where there is one. It need not begin
-/// where they begin: the line feed in front of it may be what is damaged.
-fn intact_within(bytes: &[u8], at_least: Seq) -> Option<Seq> {
-    let begins = (0..bytes.len()).filter(|&begin| is_segment(&bytes[begin..]));
-    begins
-        .filter_map(|begin| number_of(&bytes[begin..]))
-        .find(|&number| number >= at_least)
 }
 
 impl<R: BufRead> Iterator for SegmentReader<R> {
@@ -267,4 +261,48 @@ pub(crate) fn decompressed(
     file: impl Read + Send + 'static,
 ) -> io::Result<Box<dyn BufRead + Send>> {
     Ok(buffered(zstd::Decoder::new(file)?))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use twzrd_domain::epoch::Epoch;
+    use twzrd_domain::record::{Record, Seal};
+
+    use super::*;
+
+    fn line(seq: Seq) -> Vec<u8> {
+        let seal = Record::Seal(Seal { epoch: Epoch(3600) });
+        let mut line = Vec::new();
+        crate::format::encode(&mut line, seq, 0, 5, &seal).unwrap();
+        line
+    }
+
+    fn refusal(bytes: &[u8]) -> (u64, String) {
+        let mut reader = SegmentReader::new(bytes, "a segment", None);
+        loop {
+            match reader.next_line() {
+                Ok(Some(_)) => {}
+                Err(JournalError::Damaged { byte, reason, .. }) => return (byte, reason),
+                other => panic!("expected damage, found {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_with_the_highest_number_is_refused_since_none_can_follow() {
+        let before = line(Seq::MAX - 1);
+        let expected = format!("seq is {}; expected less", Seq::MAX);
+        let both = [before.clone(), line(Seq::MAX)].concat();
+        assert_eq!(refusal(&both), (before.len() as u64, expected));
+    }
+
+    /// Trying each begin by itself, this would take hours.
+    #[test]
+    fn an_intact_line_is_found_behind_any_number_of_begins() {
+        let begins = b"{\"seq\":".repeat(500_000);
+        let (byte, reason) = refusal(&[begins, line(7)].concat());
+        assert_eq!(byte, 0);
+        assert!(reason.ends_with(", and record 7 follows"), "{reason}");
+    }
 }
