@@ -10,7 +10,8 @@ use crate::support::{Place, finish, sample, six};
 const EXIT_CODES: &str = "
 Exit codes:
     0  all went well
-    1  the answer is no: a proof that fails, a person who took no part, a change that is refused
+    1  the answer is no: a proof that fails, a person who took no part, a change that is refused,
+       a demo with chaos that differs from an undisturbed replay
     2  the command line is wrong
    65  an input is binary, damaged or cut
    66  an input or a data folder cannot be opened
