@@ -116,6 +116,8 @@ fn everything() -> Vec<Fault> {
         all.extend(disk.map(Fault::Disk));
         all.extend(database.map(Fault::Database));
         all.extend(others);
+        // There are many of these, and most of what is in flight is with them.
+        all.extend(["collector", "connection"].map(Fault::Kill));
     }
     all
 }
@@ -232,14 +234,21 @@ fn people_who_opt_out_while_the_store_does_not_answer_are_out_once_it_does() {
 #[test]
 fn actors_that_are_all_killed_within_a_moment_lose_nothing() {
     let all = ACTORS.map(Fault::Kill);
-    let scenario = [1_000, 3_000, 5_990]
-        .into_iter()
-        .fold(calm(16), |calm, at| {
-            let kills = all.iter().cloned();
-            kills.fold(calm, |calm, kill| calm.at(ms(at), kill))
-        });
+    let moments = [
+        (1_000, Port::Journal),
+        (3_000, Port::Store),
+        (5_900, Port::Store),
+    ];
+    let scenario = moments.into_iter().fold(calm(16), |calm, (at, port)| {
+        // What collectors hold is nowhere else while the journal or, behind a filter that has lost
+        // its list, the store gives no answer. So they are killed once more in the midst of that.
+        let calm = calm.at(ms(at - 100), Fault::Hang(port, ms(600)));
+        let calm = all.iter().fold(calm, |calm, kill| calm.at(ms(at), *kill));
+        let (from, to) = (ms(at + 150), ms(at + 300));
+        calm.striking_between(from, to, 12, &[Fault::Kill("collector")])
+    });
     let report = play(LiveStage::sqlite(), &scenario);
-    assert_eq!(injected(&report, &all[0]), 27, "{report}");
+    assert!(injected(&report, &all[0]) >= 55, "{report}");
 }
 
 /// Found by seed 9 on SQLite: with its locks gone, whoever looked last took the log along, and what
@@ -269,24 +278,26 @@ async fn a_program_that_looks_into_the_database_of_a_process_takes_nothing_from_
 }
 
 #[test]
-#[ignore = "takes half a minute for each of TWZRD_CHAOS_RUNS seeds (20) on each store"]
+#[ignore = "takes half a minute for each of TWZRD_CHAOS_RUNS seeds (20)"]
 fn many_storms_on_both_stores() {
     let runs = setting("TWZRD_CHAOS_RUNS").unwrap_or(20);
     let from = setting("TWZRD_CHAOS_FROM").unwrap_or(1);
-    let mut broken = Vec::new();
-    for store in ["SQLite", "Postgres"] {
-        let mut total = Report::default();
+    let storms = |store: &str, stage: fn() -> LiveStage| {
+        let (mut total, mut broken) = (Report::default(), Vec::new());
         for seed in from..from + runs {
-            let played = match store {
-                "SQLite" => play_storm(LiveStage::sqlite(), seed),
-                _ => play_storm(LiveStage::postgres(), seed),
-            };
-            match played {
+            match play_storm(stage(), seed) {
                 Ok(report) => total.add(report),
                 Err(why) => broken.push(format!("{store}, {why}")),
             }
         }
         println!("{store}: {total}");
-    }
+        broken
+    };
+    let broken = std::thread::scope(|scope| {
+        let postgres = scope.spawn(|| storms("Postgres", LiveStage::postgres));
+        let mut broken = storms("SQLite", LiveStage::sqlite);
+        broken.extend(postgres.join().unwrap());
+        broken
+    });
     assert!(broken.is_empty(), "{}", broken.join("\n\n"));
 }
