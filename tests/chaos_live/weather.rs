@@ -18,7 +18,7 @@ use crate::dice::Dice;
 use crate::world::{Database, World, until};
 
 /// How long something that is prepared may wait for what it is to strike.
-const MEETS_WITHIN: Duration = Duration::from_secs(3);
+const MEETS_WITHIN: Duration = Duration::from_secs(8);
 /// How soon a cut socket shows. One that does not was let go of in order.
 const SHOWS_WITHIN: Duration = Duration::from_millis(500);
 /// What each chunk of a slow database waits.
