@@ -373,7 +373,7 @@ async fn wherever_the_power_goes_the_end_is_the_same() {
     took.sort_unstable();
     let at = |part: usize| took[(took.len() * part / 100).min(took.len() - 1)].as_secs_f64() * 1e3;
     println!(
-        "journal and SQLite: {} images of {} writes and {} operations, acknowledged inputs lost 0, doubled 0, reopened in {:.2} ms (p50), {:.2} ms (p99)",
+        "journal and SQLite: {} images of {} writes and {} operations, reopened in {:.2} ms (p50), {:.2} ms (p99)",
         took.len(),
         windows.len(),
         reference.trace.done().len(),

@@ -244,7 +244,7 @@ impl Figures {
             self.reopened[place].as_secs_f64() * 1000.0
         };
         println!(
-            "{what}: {} images, {} with a torn tail, acknowledged records lost 0, doubled 0, reopened in {:.2} ms (p50), {:.2} ms (p99)",
+            "{what}: {} images, {} with a torn tail, reopened in {:.2} ms (p50), {:.2} ms (p99)",
             self.images,
             self.torn,
             at(50),

@@ -406,7 +406,7 @@ async fn a_store_stands_before_or_after_the_write_in_which_the_power_went_and_en
     }
     assert!(before > 0 && after > 0);
     println!(
-        "SQLite: {} images of {} writes ({before} before, {after} after the write), lost 0, doubled 0, reopened in {}",
+        "SQLite: {} images of {} writes ({before} before, {after} after the write), reopened in {}",
         reopened.len(),
         run.written.len(),
         percentiles(reopened)
