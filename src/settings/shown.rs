@@ -89,7 +89,7 @@ pub(super) fn masked(value: &Value) -> String {
 
 pub(super) fn as_toml(value: &Value) -> String {
     match value {
-        Value::String(_, text) => toml_edit::Value::from(text.as_str()).to_string(),
+        Value::String(_, text) => quoted(text),
         Value::Array(_, items) => {
             format!(
                 "[{}]",
@@ -104,7 +104,7 @@ pub(super) fn as_toml(value: &Value) -> String {
             format!("{{ {} }}", pairs.join(", "))
         }
         Value::Bool(_, flag) => flag.to_string(),
-        Value::Char(_, c) => format!("{:?}", c.to_string()),
+        Value::Char(_, c) => quoted(c.encode_utf8(&mut [0; 4])),
         Value::Num(_, number) => number
             .to_u128()
             .map(|n| n.to_string())
@@ -112,5 +112,46 @@ pub(super) fn as_toml(value: &Value) -> String {
             .or_else(|| number.to_f64().map(|n| n.to_string()))
             .unwrap_or_default(),
         Value::Empty(..) => "\"\"".to_owned(),
+    }
+}
+
+/// A basic string of TOML on one line: control characters never reach a terminal or a log as they
+/// are.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_value_is_one_line_of_toml_that_reads_back() {
+        for text in [
+            "mi\nne",
+            "a\tb\r",
+            "say \"it\" 'so'",
+            "C:\\data",
+            "\u{7f}\u{85}\u{0}é",
+            "",
+        ] {
+            let shown = as_toml(&Value::from(text));
+            assert!(!shown.contains(char::is_control), "{shown:?}");
+            let read: toml_edit::DocumentMut = format!("key = {shown}").parse().unwrap();
+            assert_eq!(read["key"].as_str(), Some(text));
+        }
     }
 }
