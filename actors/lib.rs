@@ -4,6 +4,7 @@
 //! driver, no IRC client and no chain client.
 
 pub mod board;
+pub mod chain_listener;
 pub mod channel_roster;
 mod children;
 pub mod collector;
@@ -16,6 +17,7 @@ pub mod journal;
 mod later;
 mod offload;
 pub mod participation_batcher;
+pub mod publisher;
 pub mod reason;
 pub mod room;
 pub mod service;

@@ -41,6 +41,27 @@ impl Step {
     /// The tree builder has written trees, and told nobody.
     pub const TREES_WRITTEN: Self = Self("tree_builder.written");
 
+    /// The publisher is about to build a transaction.
+    pub const PUBLISHER_BEFORE_SIGN: Self = Self("publisher.before_sign");
+    /// The publisher has signed a transaction, and not stored it.
+    pub const PUBLISHER_SIGNED: Self = Self("publisher.signed");
+    /// The publisher has stored a signed transaction, and not sent it.
+    pub const PUBLISHER_STORED: Self = Self("publisher.stored");
+    /// The publisher has sent a transaction.
+    pub const PUBLISHER_SENT: Self = Self("publisher.sent");
+    /// The publisher has stored that a transaction is finalized.
+    pub const PUBLISHER_FINALIZED: Self = Self("publisher.finalized");
+    /// The publisher has read roots back, and not stored that.
+    pub const PUBLISHER_READ_BACK: Self = Self("publisher.read_back");
+    /// The publisher has stored that roots are settled.
+    pub const PUBLISHER_SETTLED: Self = Self("publisher.settled");
+    /// The chain listener has read transactions.
+    pub const LISTENER_READ: Self = Self("chain_listener.read");
+    /// The chain listener has written them to its log, and not to the store.
+    pub const LISTENER_LOGGED: Self = Self("chain_listener.logged");
+    /// The chain listener has written them to the store.
+    pub const LISTENER_RECORDED: Self = Self("chain_listener.recorded");
+
     /// A connection is about to open a socket.
     pub const CONNECTION_BEFORE_CONNECT: Self = Self("connection.before_connect");
     /// A connection has a socket.
@@ -73,7 +94,21 @@ impl Step {
         Self::GAPS_APPENDED,
     ];
 
-    /// The steps of the settlement branch, in the way of an event.
+    /// The steps of the publisher and the chain listener, in the way of a root.
+    pub const CHAIN: [Self; 10] = [
+        Self::PUBLISHER_BEFORE_SIGN,
+        Self::PUBLISHER_SIGNED,
+        Self::PUBLISHER_STORED,
+        Self::PUBLISHER_SENT,
+        Self::PUBLISHER_FINALIZED,
+        Self::PUBLISHER_READ_BACK,
+        Self::PUBLISHER_SETTLED,
+        Self::LISTENER_READ,
+        Self::LISTENER_LOGGED,
+        Self::LISTENER_RECORDED,
+    ];
+
+    /// The steps from the journal to the trees, in the way of an event.
     pub const SETTLEMENT: [Self; 16] = [
         Self::JOURNAL_BEFORE_APPEND,
         Self::JOURNAL_IN_LINE,

@@ -17,6 +17,7 @@ use twzrd_supervision::{
 };
 
 use crate::board::Board;
+use crate::chain_listener::{ChainListener, ChainListenerArgs, ChainListenerMsg};
 use crate::channel_roster::{ChannelRoster, ChannelRosterArgs, ChannelRosterMsg, Declare};
 use crate::collector::Collecting;
 use crate::connection::{ConnectionArgs, Times};
@@ -27,6 +28,7 @@ use crate::journal::{Journal, JournalArgs, JournalMsg};
 use crate::participation_batcher::{
     ParticipationBatcher, ParticipationBatcherArgs, ParticipationBatcherMsg,
 };
+use crate::publisher::{Publisher, PublisherArgs, PublisherMsg};
 use crate::service::{Service, ServiceActor};
 use crate::step::Probe;
 use crate::suppression_filter::{SuppressionFilter, SuppressionFilterArgs, SuppressionFilterMsg};
@@ -43,7 +45,7 @@ pub const SUPERVISORS: [&str; 6] = [
 ];
 /// The children that a plan must declare, in the order of their start. Of `collector` and
 /// `connection` there are as many as are needed.
-pub const CHILDREN: [&str; 12] = [
+pub const CHILDREN: [&str; 14] = [
     "gateway",
     "settings_watcher",
     "janitor",
@@ -52,6 +54,8 @@ pub const CHILDREN: [&str; 12] = [
     "participation_batcher",
     "epoch_sealer",
     "tree_builder",
+    "publisher",
+    "chain_listener",
     "gap_ledger",
     "collector",
     "connection",
@@ -133,10 +137,21 @@ pub struct Parts {
     pub catch_up_on_stop: bool,
     /// The ingest branch; none where lines come from elsewhere, as in a replay.
     pub ingest: Option<Ingest>,
+    /// What publishes roots and follows the chain; none where nothing does, as in a replay.
+    pub chain: Option<Chain>,
     /// The operations branch: what runs beside, by the name of its child.
     pub operations: Vec<(&'static str, Arc<dyn Service>)>,
     /// Is told of every step of every actor.
     pub probe: Arc<dyn Probe>,
+}
+
+/// What publishes roots and follows the chain.
+#[derive(Clone)]
+pub struct Chain {
+    /// What the publisher needs.
+    pub publisher: PublisherArgs,
+    /// What the chain listener needs.
+    pub listener: ChainListenerArgs,
 }
 
 /// What the ingest branch is made of.
@@ -181,6 +196,10 @@ pub struct Refs {
     pub sealer: ChildRef<EpochSealerMsg>,
     /// The tree builder.
     pub trees: ChildRef<TreeBuilderMsg>,
+    /// The publisher; away where nothing publishes.
+    pub publisher: ChildRef<PublisherMsg>,
+    /// The chain listener; likewise.
+    pub listener: ChildRef<ChainListenerMsg>,
     /// The gap ledger; away where there is no ingest branch.
     pub gap_ledger: ChildRef<GapLedgerMsg>,
     /// The channel roster; likewise.
@@ -221,6 +240,8 @@ pub fn build(plan: &Plan, parts: &Parts) -> Result<(SupervisorSpec, Refs), Undec
         batcher: ChildRef::new("participation_batcher"),
         sealer: ChildRef::new("epoch_sealer"),
         trees: ChildRef::new("tree_builder"),
+        publisher: ChildRef::new("publisher"),
+        listener: ChildRef::new("chain_listener"),
         gap_ledger: match &parts.ingest {
             Some(ingest) => ingest.gap_ledger.clone(),
             None => ChildRef::new("gap_ledger"),
@@ -254,6 +275,15 @@ pub fn build(plan: &Plan, parts: &Parts) -> Result<(SupervisorSpec, Refs), Undec
         .child(child(plan, "participation_batcher", |id| ChildSpec::worker(id, &refs.batcher, move || (ParticipationBatcher, batcher.clone())))?)
         .child(child(plan, "epoch_sealer", |id| ChildSpec::worker(id, &refs.sealer, move || (EpochSealer, sealer.clone())))?)
         .child(child(plan, "tree_builder", |id| ChildSpec::worker(id, &refs.trees, move || (TreeBuilder, trees.clone())))?);
+    let settlement = match &parts.chain {
+        Some(Chain { publisher, listener }) => {
+            let (publisher, listener) = (publisher.clone(), listener.clone());
+            settlement
+                .child(child(plan, "publisher", |id| ChildSpec::worker(id, &refs.publisher, move || (Publisher, publisher.clone())))?)
+                .child(child(plan, "chain_listener", |id| ChildSpec::worker(id, &refs.listener, move || (ChainListener, listener.clone())))?)
+        }
+        None => settlement,
+    };
     // It outlives the ingest branch at a stop, whose end is a gap for every channel.
     let settlement = match &parts.ingest {
         Some(ingest) => {

@@ -14,7 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use twzrd::admin::{Admin, ChannelEdit, Refused, Reloaded};
 use twzrd::clock::SystemClock;
-use twzrd::gateway::{AdminAccess, Gateway, Ingest, Limits, Token, View};
+use twzrd::gateway::{
+    AdminAccess, Gateway, Ingest, Limits, SettlementFacts, SettlementView, Token, View,
+};
 use twzrd_actors::status::{
     ChannelState, ChannelStatus, ConnectionState, ConnectionStatus, IntakeCounts,
 };
@@ -23,6 +25,7 @@ use twzrd_domain::epoch::EpochLength;
 use twzrd_domain::identity::Name;
 use twzrd_domain::ports::BatchStore;
 use twzrd_domain::roster::Listing;
+use twzrd_domain::settlement::Target;
 use twzrd_supervision::{ChildKind, ChildSnapshot, ChildState, Strategy, TreeSnapshot};
 
 /// Channels that are wanted and heard, as far as anybody asks.
@@ -98,6 +101,17 @@ fn running(path: &str, children: Vec<ChildSnapshot>) -> ChildSnapshot {
     }
 }
 
+/// A target, so that all of settlement is in the answers.
+fn publishing() -> SettlementFacts {
+    SettlementFacts {
+        target: Target::Program,
+        signer: Some("11111111111111111111111111111111".to_owned()),
+        signer_lamports: Some(1),
+        claims_open_seconds: Some(3600),
+        ..SettlementFacts::default()
+    }
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let folder = std::env::args().nth(1);
@@ -133,6 +147,10 @@ async fn main() -> anyhow::Result<()> {
         store: Arc::new(store.clone()),
         probe: Arc::new(store.clone()),
         ingest: Arc::new(Heard(channels)),
+        settlement: SettlementView {
+            store: Arc::new(store.clone()),
+            facts: Arc::new(publishing),
+        },
         lag_bound: 100_000,
         admin,
     };

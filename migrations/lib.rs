@@ -4,6 +4,7 @@
 //! that was released never changes; a later one alters what it made.
 
 mod m20260101_000001_tables;
+mod m20261121_000002_settlement;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::sea_orm::{ConnectionTrait, TransactionTrait};
@@ -14,7 +15,10 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20260101_000001_tables::Migration)]
+        vec![
+            Box::new(m20260101_000001_tables::Migration),
+            Box::new(m20261121_000002_settlement::Migration),
+        ]
     }
 }
 

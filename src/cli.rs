@@ -1,10 +1,14 @@
 //! The command line.
 
+mod chain;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::status::ColorWhen;
+
+pub use chain::{Admin, AdminWhat, OneRoot, Publish, Settlement, SettlementList};
 
 /// An attention oracle: who took part in which Twitch channel in which hour, provable on Solana.
 #[derive(Debug, Parser)]
@@ -25,11 +29,13 @@ const EXIT_CODES: &str = "\
 Exit codes:
     0  all went well
     1  the answer is no: a proof that fails, a person who took no part, a change that is refused,
+       a root that is not settled,
        a demo with chaos that differs from an undisturbed replay
     2  the command line is wrong
    65  an input is binary, damaged or cut
    66  an input or a data folder cannot be opened
-   69  the database is away, or follows another journal; or no process answers
+   69  the database or the chain is away, or the database follows another journal; or no process
+       answers
    70  the supervision tree gave up
    73  a folder cannot be made
    74  reading or writing failed, for example on a full disk
@@ -65,6 +71,13 @@ pub enum Command {
     /// Change the channel lists of the running process, or show what it listens to.
     #[command(subcommand)]
     Channels(Channels),
+    /// Publish a root now, or show what publishing would do and cost.
+    Publish(Publish),
+    /// Show where roots stand on their way to the chain, or let one go on.
+    #[command(subcommand)]
+    Settlement(Settlement),
+    /// Show or change the program's state on chain.
+    Admin(Admin),
 }
 
 /// Where the data is.
@@ -127,6 +140,10 @@ pub struct Demo {
     /// the end: exit code 1 where anything differs.
     #[arg(long)]
     pub chaos: bool,
+    /// Publish on a local chain, and have its wallets claim: the folder that `twzrd-localnet
+    /// --folder` wrote.
+    #[arg(long, value_name = "DIR", conflicts_with = "chaos")]
+    pub solana: Option<PathBuf>,
     /// The data folder; without it, a new one among the temporary ones.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

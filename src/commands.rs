@@ -1,10 +1,13 @@
 //! What each command does.
 
+mod admin;
 mod channels;
 mod check;
 mod proof;
+mod publish;
 mod replay;
 mod run;
+mod settlement;
 mod status;
 mod suppress;
 
@@ -41,6 +44,9 @@ pub fn run(cli: Cli) -> Result<Code, Failure> {
         | Command::Suppress(_)
         | Command::Run(_)
         | Command::Channels(_)
+        | Command::Publish(_)
+        | Command::Settlement(_)
+        | Command::Admin(_)
         | Command::Demo(_) => {}
     }
     let layers = Layers::read(&flags).or_fail(Code::Config)?;
@@ -83,6 +89,9 @@ async fn command_of(
         Command::Proof(args) => proof::prove(settings, args).await,
         Command::Suppress(args) => suppress::run(settings, args).await,
         Command::Channels(args) => channels::run(settings, args).await,
+        Command::Publish(args) => publish::run(settings, args).await,
+        Command::Settlement(args) => settlement::run(settings, args).await,
+        Command::Admin(args) => admin::run(settings, args).await,
         Command::Check(_) | Command::Verify(_) | Command::Status(_) | Command::Demo(_) => {
             Ok(Code::Ok)
         }

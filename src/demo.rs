@@ -14,6 +14,7 @@ mod closing;
 pub mod parity;
 mod prove;
 mod scene;
+mod settling;
 mod storm;
 mod strike;
 
@@ -29,10 +30,12 @@ use twzrd_domain::ports::JournalFolder;
 use twzrd_simulator::Simulator;
 
 use self::scene::{LOGGED, brace, config, of_demo};
+use self::settling::{Claimants, LocalChain};
 use self::storm::{Place, Storm};
 use self::strike::Tally;
 use crate::cli;
 use crate::exit::{Code, Failure, OrFail, fail};
+use crate::gateway::SettlementFacts;
 use crate::live::beside::GatewayService;
 use crate::live::{self, Assembly, Live};
 use crate::settings::Settings;
@@ -111,8 +114,12 @@ pub async fn run(
             Some(storm) => Some((demo.simulator.log(), storm.end().await)),
             None => None,
         };
+        let settled = demo.settled();
         demo.stop().await;
         ended?;
+        if let Some(settled) = settled {
+            say(&format!("\n{}\n", settled.trim_start()))?;
+        }
         settings.gateway.listen.set_port(0);
         closing::close(&settings, &folder.0, storm).await
     };
@@ -134,6 +141,9 @@ struct Demo {
     simulator: Arc<Simulator>,
     live: Live,
     gateway: SocketAddr,
+    /// Those who claim on a local chain; none where there is no chain.
+    claimants: Option<Claimants>,
+    facts: Arc<dyn Fn() -> SettlementFacts + Send + Sync>,
 }
 
 async fn show(
@@ -147,7 +157,11 @@ async fn show(
     }
     let simulator = Simulator::start(config(&settings, args));
     let simulator = simulator.await.or_fail(Code::Unavailable)?;
-    let settings = of_demo(&settings, &simulator, &folder.0)?;
+    let mut settings = of_demo(&settings, &simulator, &folder.0)?;
+    let chain = args.solana.as_deref().map(LocalChain::read).transpose()?;
+    if let Some(chain) = &chain {
+        chain.put_into(&mut settings);
+    }
     let data = DataFolder::create(&folder.0)?;
     let opened = Opened::open(&data, &settings, true).await?;
     if args.chaos && opened.folder.durable() > 0 {
@@ -162,10 +176,22 @@ async fn show(
     let gateway = bind(&assembly, &settings).await?;
     let address = gateway.address();
     assembly.beside("gateway", Arc::new(gateway));
+    let facts = Arc::clone(&assembly.settlement.facts);
+    let live = assembly.start(&settings, no_probe()).await?;
+    let claimants = match &chain {
+        Some(chain) => {
+            chain.bind(&live.running).await?;
+            let length = settings.arithmetic.epoch_seconds;
+            Some(chain.claim(&address.to_string(), length)?)
+        }
+        None => None,
+    };
     let demo = Demo {
         simulator: Arc::new(simulator),
-        live: assembly.start(&settings, no_probe()).await?,
+        live,
         gateway: address,
+        claimants,
+        facts,
     };
     Ok((demo, settings))
 }
@@ -234,7 +260,8 @@ impl Demo {
                 tracing::info!("the chat server's log is nearly full; the demo ends");
                 return Ok(());
             }
-            let told = storm.map(|storm| told(&storm.tally())).unwrap_or_default();
+            let mut told = storm.map(|storm| told(&storm.tally())).unwrap_or_default();
+            told.extend(self.settled());
             let asked = client.ask().await;
             if asked.is_ok() {
                 answered = Instant::now();
@@ -250,6 +277,17 @@ impl Demo {
                 drawn => drawn.or_fail(Code::Io)?,
             }
         }
+    }
+
+    /// What was published and claimed; none where there is no chain.
+    fn settled(&self) -> Option<String> {
+        let claimed = self.claimants.as_ref()?.tally();
+        let facts = (self.facts)();
+        let settled: u64 = facts.publisher.settled.values().sum();
+        Some(format!(
+            "  on chain: {settled} roots settled by {} transactions; {} claims sent, {} refused, {} paid and recorded",
+            facts.publisher.transactions, claimed.sent, claimed.refused, facts.listener.claims
+        ))
     }
 
     fn storm(&self, seed: u64) -> Storm {

@@ -18,6 +18,7 @@ pub mod reload;
 pub mod replay;
 pub mod report;
 pub mod settings;
+pub mod settle;
 pub mod signals;
 pub mod status;
 pub mod telemetry;

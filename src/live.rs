@@ -15,7 +15,7 @@ use twzrd_actors::gap_ledger::GapQueue;
 use twzrd_actors::service::Service;
 use twzrd_actors::status::{ChannelStatus, ConnectionStatus, IntakeCounts};
 use twzrd_actors::step::Probe;
-use twzrd_actors::tree::Ingest;
+use twzrd_actors::tree::{Chain, Ingest};
 use twzrd_domain::chat::ChatNetwork;
 use twzrd_domain::ports::{Clock, JournalFolder};
 use twzrd_domain::roster::Roster;
@@ -26,9 +26,11 @@ use twzrd_twitch::net::{self, Credentials, TwitchNetwork};
 
 use crate::clock::SystemClock;
 use crate::exit::{Code, Failure, OrFail};
+use crate::gateway::SettlementView;
 use crate::janitor::Janitor;
 use crate::reload::RosterSink;
 use crate::settings::{Settings, TwitchSettings};
+use crate::settle;
 use crate::wiring::{How, Opened, Running};
 
 /// How long the roster may take to say what a change of the list comes to.
@@ -98,6 +100,9 @@ pub struct Assembly {
     pub tree: TreeView,
     /// Makes a list of channels hold.
     pub channels: Arc<Channels>,
+    /// What is shown of settlement.
+    pub settlement: SettlementView,
+    chain: Chain,
     ingest: Ingest,
     operations: Vec<(&'static str, Arc<dyn Service>)>,
 }
@@ -106,7 +111,7 @@ impl Assembly {
     /// Assembles the service on an open data folder.
     ///
     /// # Errors
-    /// Where the journal's end cannot be read.
+    /// Where the journal's end cannot be read, or the key or the nodes of settlement are unusable.
     pub async fn new(
         opened: Opened,
         settings: &Settings,
@@ -140,6 +145,7 @@ impl Assembly {
             // What had been read and not accepted by then went with the process.
             last_record: last_record.map(|at| at.saturating_sub(settings.collector.linger_ms)),
         };
+        let settlement = settle::assemble(settings, &opened.store, &opened.data).await?;
         let janitor = janitor(&opened, settings, clock);
         let channels = Channels {
             store: opened.store.clone(),
@@ -150,6 +156,8 @@ impl Assembly {
             board,
             tree: TreeView::default(),
             channels: Arc::new(channels),
+            settlement: settlement.view,
+            chain: settlement.chain,
             ingest,
             operations: vec![("janitor", janitor)],
         })
@@ -165,7 +173,13 @@ impl Assembly {
     ///
     /// # Errors
     /// Where a child cannot start, or the settings do not fit what the folder holds.
-    pub async fn start(self, settings: &Settings, probe: Arc<dyn Probe>) -> Result<Live, Failure> {
+    pub async fn start(
+        mut self,
+        settings: &Settings,
+        probe: Arc<dyn Probe>,
+    ) -> Result<Live, Failure> {
+        self.chain.publisher.probe = Arc::clone(&probe);
+        self.chain.listener.probe = Arc::clone(&probe);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let how = How {
             seal_when: SealWhen::AfterGrace {
@@ -175,6 +189,7 @@ impl Assembly {
             catch_up_on_stop: true,
             batch_linger: Duration::from_millis(settings.batch_linger_ms),
             ingest: Some(self.ingest),
+            chain: Some(self.chain),
             operations: self.operations,
             probe,
         };

@@ -74,17 +74,19 @@ impl Replay<'_> {
     /// # Errors
     /// Where an input, the journal or the store fails. What was accepted stays accepted.
     pub async fn run(mut self) -> Result<Running, Failure> {
+        // Before anything is begun: a signal that comes meanwhile is seen behind it.
+        let mut signals = StopSignals::listen()?;
         let opened = Opened::open(self.data, self.settings, false).await?;
         let how = How {
             seal_when: SealWhen::Asked,
             catch_up_on_stop: false,
             batch_linger: Duration::ZERO,
             ingest: None,
+            chain: None,
             operations: Vec::new(),
             probe: Arc::clone(&self.probe),
         };
         let running = Running::start(opened, self.settings, how).await?;
-        let mut signals = StopSignals::listen()?;
         let inputs = std::mem::take(&mut self.inputs);
         let replayed = tokio::select! {
             replayed = self.all(&running, inputs) => replayed,

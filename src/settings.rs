@@ -4,6 +4,7 @@
 //! shipped `supervision.toml` itself, so that they are written down once.
 
 mod bounds;
+mod chain;
 mod channels;
 pub mod layers;
 mod lines;
@@ -26,8 +27,9 @@ use twzrd_domain::identity::Login;
 use twzrd_domain::roster::Roster;
 use twzrd_domain::weight::{Arithmetic, Weights};
 
+pub use chain::{ChainSettings, ListenerSettings, PublisherSettings};
 pub use channels::GroupSource;
-pub use secrets::{ADMIN_TOKEN, NICK, OAUTH, TwitchLogin};
+pub use secrets::{ADMIN_TOKEN, NICK, OAUTH, PUBLISHER_KEYPAIR, RPC_URLS, TwitchLogin, WS_URLS};
 pub use sections::{
     CollectorSettings, GatewaySettings, JanitorSettings, JournalSettings, ReloadSettings,
     TwitchSettings,
@@ -35,6 +37,7 @@ pub use sections::{
 pub use shown::{Fixed, Line};
 
 use bounds::{Bounds, OutOfBounds};
+use chain::{WrittenChain, WrittenListener, WrittenPublisher};
 use channels::ChannelGroup;
 use secrets::Secrets;
 use sections::{
@@ -64,6 +67,9 @@ pub struct Written {
     data: DataSettings,
     gateway: WrittenGateway,
     janitor: JanitorSettings,
+    chain: WrittenChain,
+    publisher: WrittenPublisher,
+    listener: WrittenListener,
     log: LogSettings,
     #[serde(default)]
     channel_groups: Vec<ChannelGroup>,
@@ -75,6 +81,12 @@ pub struct Written {
 pub struct Secret(String);
 
 impl Secret {
+    /// A text that is not to be shown.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The text itself.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -125,6 +137,12 @@ pub struct Settings {
     pub reload: ReloadSettings,
     /// The settings of the janitor.
     pub janitor: JanitorSettings,
+    /// The settings of the chain.
+    pub chain: ChainSettings,
+    /// The settings of the publisher.
+    pub publisher: PublisherSettings,
+    /// The settings of the chain listener.
+    pub listener: ListenerSettings,
     /// The settings file, as an absolute path; none where there is none.
     pub file: Option<PathBuf>,
     /// The channels that are wanted.
@@ -142,11 +160,12 @@ impl Written {
     ///
     /// # Errors
     /// Everything that is out of bounds, at most a hundred of it.
-    fn check(self, secrets: Secrets, file: Option<&Path>) -> Result<Settings, Vec<OutOfBounds>> {
+    fn check(self, secrets: &Secrets, file: Option<&Path>) -> Result<Settings, Vec<OutOfBounds>> {
         let mut bounds = Bounds::default();
         self.check_plan(&mut bounds);
         self.check_numbers(&mut bounds);
         self.check_texts(&mut bounds);
+        self.check_chain(secrets, &mut bounds);
         let listen = self.listen(&mut bounds);
         let bots = self.bots(&mut bounds);
         let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
@@ -179,7 +198,7 @@ impl Written {
             data_folder: self.data.folder,
             log_level: self.log.level,
             twitch: self.twitch,
-            twitch_login: secrets.twitch_login,
+            twitch_login: secrets.twitch_login.clone(),
             collector: self.collector,
             gateway: GatewaySettings {
                 listen: listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
@@ -188,9 +207,12 @@ impl Written {
                 max_body_bytes: self.gateway.max_body_bytes,
                 request_timeout_ms: self.gateway.request_timeout_ms,
             },
-            admin_token: secrets.admin_token,
+            admin_token: secrets.admin_token.clone(),
             reload: self.reload,
             janitor: self.janitor,
+            chain: self.chain.settled(secrets),
+            publisher: self.publisher.settled(),
+            listener: self.listener.settled(),
             file: file.map(absolute),
             channel_files: sources.filter_map(|source| source.file.clone()).collect(),
             group_sources: wanted.sources,

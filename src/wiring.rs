@@ -10,7 +10,7 @@ use twzrd_actors::epoch_sealer::{EpochSealerMsg, SealWhen};
 use twzrd_actors::journal::JournalMsg;
 use twzrd_actors::service::Service;
 use twzrd_actors::step::Probe;
-use twzrd_actors::tree::{self, Ingest, Parts, Refs};
+use twzrd_actors::tree::{self, Chain, Ingest, Parts, Refs};
 use twzrd_actors::tree_builder::TreeBuilderMsg;
 use twzrd_domain::epoch::UnixMs;
 use twzrd_domain::memory::MemoryParts;
@@ -57,6 +57,8 @@ pub struct How {
     pub batch_linger: Duration,
     /// The ingest branch; none for a replay.
     pub ingest: Option<Ingest>,
+    /// What publishes roots and follows the chain; none where nothing does.
+    pub chain: Option<Chain>,
     /// What runs beside, by the name of its child.
     pub operations: Vec<(&'static str, Arc<dyn Service>)>,
     /// Is told of every step of every actor.
@@ -71,6 +73,7 @@ impl Running {
     pub async fn start(opened: Opened, settings: &Settings, how: How) -> Result<Self, Failure> {
         let Opened {
             journal,
+            data: _,
             folder,
             store,
         } = opened;
@@ -86,6 +89,7 @@ impl Running {
             batch_linger: how.batch_linger,
             catch_up_on_stop: how.catch_up_on_stop,
             ingest: how.ingest,
+            chain: how.chain,
             operations: how.operations,
             probe: how.probe,
         };

@@ -19,7 +19,7 @@ use support::{Place, root, signal};
 use twzrd::cli::Cli;
 
 /// Every route, with those of an administrator.
-const ROUTES: [&str; 14] = [
+const ROUTES: [&str; 15] = [
     "/",
     "/actors",
     "/actors/{path}",
@@ -31,6 +31,7 @@ const ROUTES: [&str; 14] = [
     "/api/v1/epochs/{epoch}/channels/{channel}",
     "/api/v1/ledger",
     "/api/v1/proofs",
+    "/api/v1/settlement",
     "/health",
     "/metrics",
     "/ready",
@@ -167,6 +168,7 @@ fn only_the_demo_names_the_simulator_and_only_its_storm_kills() {
     let expected = [
         own("a demo with chaos that differs from an undisturbed replay"),
         own("pub chaos: bool,"),
+        own("#[arg(long, value_name = \"DIR\", conflicts_with = \"chaos\")]"),
     ];
     assert_eq!(named, expected);
     assert_eq!(killing, ["src/demo/storm.rs"]);

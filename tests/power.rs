@@ -200,6 +200,7 @@ async fn reference(settings: &Settings) -> Reference {
         batch_linger: Duration::ZERO,
         catch_up_on_stop: false,
         ingest: None,
+        chain: None,
         operations: Vec::new(),
         probe: no_probe(),
     };
@@ -336,6 +337,7 @@ async fn go_on(reference: &Reference, settings: &Settings, number: u64) -> Durat
         catch_up_on_stop: false,
         batch_linger: Duration::ZERO,
         ingest: None,
+        chain: None,
         operations: Vec::new(),
         probe: no_probe(),
     };

@@ -15,12 +15,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("twzrd-store", &["twzrd-domain", "twzrd-migrations"]),
     ("twzrd-twitch", &["twzrd-domain"]),
     ("twzrd-actors", &["twzrd-domain", "twzrd-supervision"]),
+    ("twzrd-chain", &["twzrd-domain"]),
+    ("twzrd-localnet", &["twzrd-chain", "twzrd-domain"]),
     ("twzrd-simulator", &["twzrd-domain"]),
     ("twzrd-testkit", &["twzrd-domain"]),
     (
         "twzrd",
         &[
             "twzrd-actors",
+            "twzrd-chain",
             "twzrd-domain",
             "twzrd-journal",
             "twzrd-simulator",

@@ -74,7 +74,7 @@ async fn up_down_and_up_again_give_the_same_schema_on_sqlite() {
     let schema = up_down_up(&sqlite(&folder).await).await;
     let tables = schema.iter().filter(|line| line.starts_with("table "));
     // With the tables of the migrations themselves, and of SQLite's counters.
-    assert_eq!(tables.count(), 17 + 2, "{schema:#?}");
+    assert_eq!(tables.count(), 23 + 2, "{schema:#?}");
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn up_down_and_up_again_give_the_same_schema_on_postgres() {
     let db = connect(database.url()).await;
     let schema = up_down_up(&db).await;
     let keys = schema.iter().filter(|line| line.contains(" PRIMARY KEY "));
-    assert_eq!(keys.count(), 17 + 1, "{schema:#?}");
+    assert_eq!(keys.count(), 23 + 1, "{schema:#?}");
     // Text that is compared by its bytes is ordered as in SQLite and in the program.
     let other = "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'public' \
         AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'";
@@ -107,8 +107,53 @@ async fn a_migration_that_is_not_known_is_refused_before_anything_is_changed() {
     };
     assert_eq!(
         (found.as_str(), newest.as_str()),
-        ("m2999_later", "m20260101_000001_tables")
+        ("m2999_later", "m20261121_000002_settlement")
     );
     transaction.commit().await.unwrap();
     assert_eq!(schema(&db).await, before);
+}
+
+/// Rows of the first migration's tables that the second one alters.
+async fn a_settled_and_a_planned_root_outlive_the_second_migration(db: &DatabaseConnection) {
+    Migrator::up(db, Some(1)).await.unwrap();
+    for sql in [
+        "INSERT INTO sealed_epochs (epoch, channel, root, sealed_at, participants, sealed_at_ms) \
+         VALUES (7200, 'xqc', 'ab', 10860, 2, 10860123)",
+        "INSERT INTO roots (epoch, channel, root, count, finalized_at, status) \
+         VALUES (7200, 'forsen', 'cd', 3, 10860, 'settled')",
+        "INSERT INTO roots (epoch, channel, root, count, finalized_at, status) \
+         VALUES (7200, 'xqc', 'ab', 2, 10860, 'ready_for_settlement')",
+    ] {
+        db.execute_unprepared(sql).await.unwrap();
+    }
+    let transaction = db.begin().await.unwrap();
+    migrate(&transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    let sql = "SELECT concat_ws(' ', r.id, r.epoch, r.channel, r.root, r.count, r.finalized_at, \
+            r.status, r.released, coalesce(r.tx_signature, '-'), coalesce(s.published, -1)) \
+        FROM roots r LEFT JOIN sealed_epochs s ON s.channel = r.channel ORDER BY r.id";
+    let statement = Statement::from_string(db.get_database_backend(), sql);
+    let rows = db.query_all_raw(statement).await.unwrap();
+    let rows: Vec<String> = rows
+        .iter()
+        .map(|row| row.try_get_by_index(0).unwrap())
+        .collect();
+    let expected = [
+        "1 7200 forsen cd 3 10860 settled 0 - -1",
+        "2 7200 xqc ab 2 10860 ready_for_settlement 0 - 0",
+    ];
+    assert_eq!(rows, expected);
+}
+
+#[tokio::test]
+async fn rows_of_the_first_migration_are_kept_by_the_second_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    a_settled_and_a_planned_root_outlive_the_second_migration(&sqlite(&folder).await).await;
+}
+
+#[tokio::test]
+async fn rows_of_the_first_migration_are_kept_by_the_second_on_postgres() {
+    let database = Postgres::start().unwrap();
+    let db = connect(database.url()).await;
+    a_settled_and_a_planned_root_outlive_the_second_migration(&db).await;
 }

@@ -38,6 +38,7 @@ async fn change(settings: &Settings, args: SuppressOne, suppress: bool) -> Resul
         catch_up_on_stop: false,
         batch_linger: Duration::ZERO,
         ingest: None,
+        chain: None,
         operations: Vec::new(),
         probe: no_probe(),
     };

@@ -52,6 +52,7 @@ async fn seal(settings: &Settings, folder: &Path) -> Result<Running, Failure> {
         catch_up_on_stop: true,
         batch_linger: Duration::ZERO,
         ingest: None,
+        chain: None,
         operations: Vec::new(),
         probe: no_probe(),
     };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use twzrd_domain::epoch::EpochLength;
 use twzrd_domain::identity::Channel;
 use twzrd_domain::roster::{Listing, Roster};
+use twzrd_domain::settlement::Target;
 use twzrd_simulator::traffic::{Kind, Shares};
 use twzrd_simulator::{Config, Limit, Rooms, Simulator};
 
@@ -81,6 +82,11 @@ pub(super) fn of_demo(
     settings.twitch_login = None;
     settings.admin_token = None;
     settings.database_url = None;
+    // What is said here is not to be published for real.
+    settings.chain.target = Target::None;
+    settings.chain.keypair = None;
+    settings.chain.keypair_file = None;
+    settings.publisher.auto_publish = false;
     settings.data_folder = folder.to_owned();
     settings.arithmetic.epoch_seconds = EpochLength::new(SECONDS).or_fail(Code::Config)?;
     settings.grace_seconds = GRACE_SECONDS;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
+use compact_str::CompactString;
 use serde::Serialize;
 use twzrd_domain::coverage;
 use twzrd_domain::epoch::{Epoch, EpochLength, UnixMs};
@@ -18,7 +19,7 @@ use super::params::{self, MAX_LIMIT, Query, Segments};
 use super::problem::{self, Details, Problem};
 
 /// What a sealed epoch takes in memory at most, in bytes.
-const ROW_BYTES: usize = size_of::<SealedEpoch>() + 64;
+const ROW_BYTES: usize = size_of::<SealedEpoch>() + 160;
 
 /// Some of the sealed epochs.
 #[derive(Serialize, ToSchema)]
@@ -223,8 +224,8 @@ impl SealedChannel {
             channel: row.channel.to_string(),
             root: claim_root.clone(),
             count: row.participants,
-            settled_at: None,
-            tx_signature: None,
+            settled_at: row.settled_at,
+            tx_signature: row.tx_signature.as_ref().map(CompactString::to_string),
             participants: row.participants,
             participation_root: row.participation_root.map(|root| Node(root).to_string()),
             claim_root,

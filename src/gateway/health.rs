@@ -85,6 +85,7 @@ pub(super) struct Health {
     database: Mutex<Condition>,
     journal: Mutex<Condition>,
     twitch: Mutex<Condition>,
+    program: Mutex<Condition>,
 }
 
 impl Health {
@@ -102,6 +103,7 @@ impl Health {
             database: condition(),
             journal: condition(),
             twitch: condition(),
+            program: condition(),
         }
     }
 
@@ -135,12 +137,8 @@ impl App {
         let (status, reason) = twitch(&channels, &connections);
         let twitch = note(&self.health.twitch, status, reason, now);
         let database = held(&self.health.database).clone();
-        let program = Condition {
-            status: Status::Off,
-            reason: Some("settlement is off: no target is set".to_owned()),
-            since: self.health.started_at,
-            checked_at: now,
-        };
+        let (status, reason) = self.settles();
+        let program = note(&self.health.program, status, reason, now);
         let conditions = [&database, &journal, &twitch, &program];
         let worst = conditions.map(|condition| weight(condition.status));
         HealthAnswer {

@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::http::HeaderValue;
 use axum::http::header::AGE;
 use axum::response::{IntoResponse, Response};
+use twzrd_domain::chain::Tally;
 use twzrd_domain::epoch::{Epoch, UnixMs};
 use twzrd_domain::identity::{Channel, Login};
 use twzrd_domain::ports::{Balance, SealedEpoch, StoreError};
@@ -62,6 +63,7 @@ type PageKey = (Option<Place>, u64);
 /// What was read last, of each kind of question. All of it is bounded.
 pub(super) struct Known {
     pub(super) ledger: Cache<(), Stamped<Balance>>,
+    pub(super) tallies: Cache<(), Stamped<Arc<Vec<Tally>>>>,
     pub(super) pages: Cache<PageKey, Stamped<Arc<Vec<SealedEpoch>>>>,
     pub(super) summaries: Cache<Place, Stamped<Option<SealedEpoch>>>,
     pub(super) materials: Cache<Place, Stamped<Arc<ProofMaterial>>>,
@@ -73,6 +75,7 @@ impl Known {
         let (most, bytes) = (limits.cached_answers, limits.cached_answer_bytes);
         Self {
             ledger: Cache::new(1, 1024),
+            tallies: Cache::new(1, 65_536),
             pages: Cache::new(most, bytes),
             summaries: Cache::new(most, bytes),
             materials: Cache::new(limits.cached_materials, limits.cached_material_bytes),

@@ -1,5 +1,6 @@
 //! The metrics, as Prometheus reads them.
 
+mod chain;
 mod collect;
 mod meters;
 pub(super) mod table;

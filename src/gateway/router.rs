@@ -15,6 +15,7 @@ use super::limits::Limits;
 use super::view::View;
 use super::{
     actors, admin, channels, document, epochs, guard, health, ledger, metrics, proofs, ready,
+    settlement,
 };
 
 /// The routes, with what stands in front of them.
@@ -47,6 +48,7 @@ fn routes(has_admin: bool) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(epochs::epoch_channel))
         .routes(routes!(proofs::proof))
         .routes(routes!(ledger::ledger))
+        .routes(routes!(settlement::settlement))
         .routes(routes!(channels::channels));
     if !has_admin {
         return routes;

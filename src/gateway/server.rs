@@ -255,6 +255,7 @@ mod tests {
 
     use super::super::view::Ingest;
     use super::*;
+    use crate::gateway::{SettlementFacts, SettlementView};
 
     struct Nothing;
 
@@ -282,8 +283,12 @@ mod tests {
             dynamic: Vec::new(),
             journal: Arc::new(|| unreachable!("nobody asks for it")),
             store: store.clone(),
-            probe: store,
+            probe: store.clone(),
             ingest: Arc::new(Nothing),
+            settlement: SettlementView {
+                store,
+                facts: Arc::new(SettlementFacts::default),
+            },
             lag_bound: 0,
             admin: None,
         };

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use twzrd_actors::chain_listener::ListenerCounts;
+use twzrd_actors::publisher::PublisherCounts;
 use twzrd_actors::status::{ChannelStatus, ConnectionStatus, IntakeCounts};
+use twzrd_chain::rpc::{NodeStatus, Observed};
+use twzrd_domain::chain::SettlementStore;
 use twzrd_domain::epoch::EpochLength;
 use twzrd_domain::ports::{BatchStore, Clock, ReportStore, StoreError};
 use twzrd_domain::record::Seq;
+use twzrd_domain::settlement::Target;
 use twzrd_supervision::TreeSnapshot;
 
 use super::admin::AdminAccess;
@@ -33,11 +38,45 @@ pub struct View {
     pub probe: Arc<dyn StoreProbe>,
     /// Channels, connections, and what came in.
     pub ingest: Arc<dyn Ingest>,
+    /// What is published and followed on chain.
+    pub settlement: SettlementView,
     /// How many records the store may be behind the journal before the process is not ready.
     pub lag_bound: u64,
     /// What changes the channel lists, and the token that it takes; without it there are no admin
     /// routes.
     pub admin: Option<AdminAccess>,
+}
+
+/// What is published and followed on chain.
+#[derive(Clone)]
+pub struct SettlementView {
+    /// The store, as it counts roots.
+    pub store: Arc<dyn SettlementStore>,
+    /// All else, which answers at once.
+    pub facts: Arc<dyn Fn() -> SettlementFacts + Send + Sync>,
+}
+
+/// What is known of settlement at a moment.
+#[derive(Clone, Debug, Default)]
+pub struct SettlementFacts {
+    /// Where roots are published.
+    pub target: Target,
+    /// Whether roots are signed and sent.
+    pub auto_publish: bool,
+    /// The address whose key signs, in base58.
+    pub signer: Option<String>,
+    /// Its balance, in lamports, as it was read last.
+    pub signer_lamports: Option<u64>,
+    /// How long a root stays open to claims, in seconds.
+    pub claims_open_seconds: Option<u64>,
+    /// What the publisher counted.
+    pub publisher: PublisherCounts,
+    /// What the chain listener counted.
+    pub listener: ListenerCounts,
+    /// The nodes.
+    pub nodes: Vec<NodeStatus>,
+    /// Calls to them.
+    pub calls: Vec<Observed>,
 }
 
 /// A question that a store answers quickly if it is there.

@@ -100,6 +100,7 @@ pub(super) async fn watch(app: Arc<App>) {
         if look == 0 {
             // That the store is away shows in the health; what was read last stays.
             let _ = app.ledger().await;
+            let _ = app.tallies().await;
             follow.look(&app).await;
         }
     }
@@ -196,6 +197,8 @@ mod tests {
             participation_root: None,
             claim_root: None,
             gap_ms: 0,
+            settled_at: None,
+            tx_signature: None,
         }
     }
 

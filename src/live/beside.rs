@@ -60,6 +60,7 @@ impl GatewayService {
             store: Arc::new(assembly.opened.store.clone()),
             probe: Arc::new(assembly.opened.store.clone()),
             ingest: Arc::new(IngestView(Arc::clone(&assembly.board))),
+            settlement: assembly.settlement.clone(),
             lag_bound: LAG_BOUND,
             admin,
         };

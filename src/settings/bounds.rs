@@ -65,7 +65,7 @@ impl Bounds {
         self.0.len() >= MAX_FAULTS
     }
 
-    fn within(&mut self, path: &[&str], value: u64, least: u64, most: u64) {
+    pub(super) fn within(&mut self, path: &[&str], value: u64, least: u64, most: u64) {
         if value < least || value > most {
             self.refuse(path, value, format!("{least} to {most}"));
         }

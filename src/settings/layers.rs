@@ -26,7 +26,14 @@ pub const DEFAULTS: &str = include_str!("../../supervision.toml");
 pub const FILE_NAME: &str = "supervision.toml";
 
 /// Variables that begin like settings and are none.
-const NOT_SETTINGS: [&str; 3] = ["settings", "admin_token", "test_"];
+const NOT_SETTINGS: [&str; 6] = [
+    "settings",
+    "admin_token",
+    "publisher_keypair",
+    "rpc_urls",
+    "ws_urls",
+    "test_",
+];
 
 /// What flags say.
 #[derive(Clone, Debug, Default)]
@@ -156,7 +163,7 @@ impl Layers {
             }
         };
         let file = self.file.as_ref().map(|file| file.path.as_path());
-        match written.check(self.secrets.clone(), file) {
+        match written.check(&self.secrets, file) {
             Ok(settings) if faults.is_empty() => Ok(settings),
             Ok(_) => Err(Faults(faults)),
             Err(out_of_bounds) => {

@@ -131,6 +131,8 @@ fn sync_name(folder: &Path) -> std::io::Result<()> {
 /// A data folder that is open: the journal is locked, and the store is migrated.
 pub struct Opened {
     pub(super) journal: OpenedFolder,
+    /// The data folder.
+    pub data: PathBuf,
     /// The journal's folder.
     pub folder: Arc<Folder>,
     /// The store.
@@ -176,6 +178,7 @@ impl Opened {
         let store = data.open_store(settings).await?;
         let opened = Self {
             journal,
+            data: data.path.clone(),
             folder,
             store,
         };
@@ -221,6 +224,7 @@ impl Opened {
                 Ok(store) => {
                     let opened = Self {
                         journal,
+                        data: data.path.clone(),
                         folder: Arc::clone(&folder),
                         store,
                     };

@@ -378,6 +378,7 @@ where
         batch_linger: Duration::from_millis(40),
         catch_up_on_stop: true,
         ingest,
+        chain: None,
         operations: Vec::new(),
         probe,
     }

@@ -11,11 +11,13 @@ const EXIT_CODES: &str = "
 Exit codes:
     0  all went well
     1  the answer is no: a proof that fails, a person who took no part, a change that is refused,
+       a root that is not settled,
        a demo with chaos that differs from an undisturbed replay
     2  the command line is wrong
    65  an input is binary, damaged or cut
    66  an input or a data folder cannot be opened
-   69  the database is away, or follows another journal; or no process answers
+   69  the database or the chain is away, or the database follows another journal; or no process
+       answers
    70  the supervision tree gave up
    73  a folder cannot be made
    74  reading or writing failed, for example on a full disk
@@ -30,7 +32,18 @@ fn the_help_lists_the_commands_and_the_exit_codes() {
     let help = place.run(&["--help"]).good();
     assert!(help.ends_with(EXIT_CODES), "{help}");
     for command in [
-        "run", "demo", "status", "channels", "replay", "check", "proof", "verify", "suppress",
+        "run",
+        "demo",
+        "status",
+        "channels",
+        "replay",
+        "check",
+        "proof",
+        "verify",
+        "suppress",
+        "publish",
+        "settlement",
+        "admin",
     ] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         place.run(&[command, "--help"]).good();

@@ -31,6 +31,7 @@ async fn the_index_lists_every_endpoint() {
         ("GET", "/api/v1/epochs/{epoch}/channels/{channel}"),
         ("GET", "/api/v1/ledger"),
         ("GET", "/api/v1/proofs"),
+        ("GET", "/api/v1/settlement"),
         ("GET", "/health"),
         ("GET", "/metrics"),
         ("GET", "/ready"),
@@ -289,4 +290,19 @@ async fn a_head_answers_as_a_get_without_its_body() {
         .unwrap();
     assert_eq!(got.status(), 200);
     assert!(got.text().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn settlement_says_who_signs_how_long_claims_stay_open_and_which_nodes_are_asked() {
+    let world = World::new();
+    let served = serve(world.view(), limits()).await;
+    let answer = served.get("/api/v1/settlement").await.json();
+    assert_eq!(answer["target"], "program");
+    assert_eq!(answer["signer"], "signer");
+    assert_eq!(answer["signer_lamports"], 1_500_000_000);
+    assert_eq!(answer["claims_open_seconds"], 36_000);
+    assert_eq!(answer["nodes"][0]["name"], "http://node.example");
+    assert_eq!(answer["nodes"][0]["lag"], 2);
+    assert_eq!(answer["stale"], false);
+    assert!(answer["roots"].is_array(), "{answer}");
 }

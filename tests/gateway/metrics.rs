@@ -93,6 +93,19 @@ async fn the_figures_are_those_of_the_process() {
     let samples = samples(&text);
     for (name, value) in [
         ("twzrd_build_info{version=\"1.2.3\"}", 1.0),
+        ("publish_success_total{channel=\"tea\"}", 3.0),
+        ("publish_success_total{channel=\"other\"}", 4.0),
+        ("publish_skipped_total{reason=\"paused\"}", 2.0),
+        ("publish_failed_total{error_code=\"expired\"}", 1.0),
+        ("aggregator_wallet_sol", 1.5),
+        (
+            "rpc_request_duration_seconds_bucket{le=\"1.0\",method=\"getBalance\",status=\"ok\"}",
+            2.0,
+        ),
+        (
+            "rpc_request_duration_seconds_sum{method=\"getBalance\",status=\"ok\"}",
+            1.7,
+        ),
         ("twzrd_actor_up{path=\"root/settlement/journal\"}", 1.0),
         ("twzrd_actors{state=\"running\"}", 5.0),
         ("twzrd_journal_up", 1.0),

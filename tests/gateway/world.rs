@@ -9,10 +9,15 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use twzrd::admin::{Admin, ChannelEdit, Refused, Reloaded};
-use twzrd::gateway::{AdminAccess, Gateway, Ingest, Limits, ServeError, Token, View};
+use twzrd::gateway::{
+    AdminAccess, Gateway, Ingest, Limits, ServeError, SettlementFacts, SettlementView, Token, View,
+};
+use twzrd_actors::chain_listener::ListenerCounts;
+use twzrd_actors::publisher::PublisherCounts;
 use twzrd_actors::status::{
     ChannelState, ChannelStatus, ConnectionState, ConnectionStatus, IntakeCounts,
 };
+use twzrd_chain::rpc::{NodeStatus, Observed};
 use twzrd_domain::batch::Group;
 use twzrd_domain::epoch::{Epoch, EpochLength};
 use twzrd_domain::event::Outcome;
@@ -23,6 +28,7 @@ use twzrd_domain::merkle::MerkleTree;
 use twzrd_domain::ports::BuiltTrees;
 use twzrd_domain::roster::Listing;
 use twzrd_domain::seal::{Participant, freeze};
+use twzrd_domain::settlement::{Target, Why};
 use twzrd_domain::weight::Arithmetic;
 use twzrd_journal::Health;
 use twzrd_supervision::{ChildKind, ChildSnapshot, ChildState, Strategy, TreeSnapshot};
@@ -251,6 +257,10 @@ impl World {
             store: Arc::new(self.store.clone()),
             probe: Arc::new(self.store.clone()),
             ingest: Arc::new(Shared(Arc::clone(&self.ingest))),
+            settlement: SettlementView {
+                store: Arc::new(self.store.clone()),
+                facts: Arc::new(publishing),
+            },
             lag_bound: 1000,
             admin: None,
         }
@@ -271,6 +281,41 @@ impl World {
         if is_away {
             self.store.faults().hook(|_| Some(Fault::Transient));
         }
+    }
+}
+
+/// A publisher and a listener that did something of everything.
+fn publishing() -> SettlementFacts {
+    let name = |text: &str| Name::parse(text).unwrap();
+    SettlementFacts {
+        target: Target::Program,
+        auto_publish: true,
+        signer: Some("signer".to_owned()),
+        signer_lamports: Some(1_500_000_000),
+        claims_open_seconds: Some(36_000),
+        publisher: PublisherCounts {
+            settled: [(name("tea"), 3), (Name::none(), 4)].into(),
+            skipped: [(Why::Paused, 2)].into(),
+            failed: [("expired", 1)].into(),
+            ..PublisherCounts::default()
+        },
+        listener: ListenerCounts::default(),
+        nodes: vec![NodeStatus {
+            name: "http://node.example".to_owned(),
+            is_healthy: true,
+            cooling: None,
+            slot: Some(1000),
+            lag: Some(2),
+            errors: 5,
+            last_error: Some("it is behind".to_owned()),
+        }],
+        calls: vec![Observed {
+            method: "getBalance",
+            status: twzrd_chain::rpc::Status::Ok,
+            count: 3,
+            total: Duration::from_millis(1700),
+            buckets: [1, 0, 1, 1, 0, 0, 0],
+        }],
     }
 }
 

@@ -137,6 +137,7 @@ impl World {
             catch_up_on_stop: true,
             batch_linger: Duration::ZERO,
             ingest: None,
+            chain: None,
             operations: Vec::new(),
             probe: no_probe(),
         };

@@ -111,6 +111,7 @@ impl World {
             batch_linger: Duration::ZERO,
             catch_up_on_stop: true,
             ingest,
+            chain: None,
             operations: Vec::new(),
             probe,
         };

@@ -12,6 +12,7 @@
 
 pub mod batch;
 pub mod budget;
+pub mod chain;
 pub mod chat;
 pub mod coverage;
 pub mod epoch;
@@ -29,5 +30,6 @@ pub mod publication;
 pub mod record;
 pub mod roster;
 pub mod seal;
+pub mod settlement;
 pub mod signal;
 pub mod weight;

@@ -233,6 +233,10 @@ pub struct SealedEpoch {
     pub claim_root: Option<[u8; 32]>,
     /// Time in which the channel was not heard, in milliseconds.
     pub gap_ms: u64,
+    /// When its root was settled on chain, in Unix milliseconds; none while it is not.
+    pub settled_at: Option<UnixMs>,
+    /// The transaction that published it; none while there is none.
+    pub tx_signature: Option<CompactString>,
 }
 
 /// The ledger over all channels and epochs, and where it does not add up.

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::settlement::Reason;
+
 /// Where a root stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Publication {
@@ -35,12 +37,12 @@ pub enum Publication {
     /// Not to be published until an operator releases it or its cause is gone.
     Held {
         /// Why.
-        reason: String,
+        reason: Reason,
     },
     /// Refused for good. An end, unless an operator asks for another try.
     Failed {
         /// Why.
-        reason: String,
+        reason: Reason,
     },
 }
 
@@ -63,11 +65,11 @@ pub enum Step {
     /// The account was read and holds a newer epoch.
     FoundNewer(u64),
     /// Something stands in the way for now.
-    Hold(String),
+    Hold(Reason),
     /// An operator or the end of the cause lets it go on.
     Release,
     /// It was refused for good.
-    Refuse(String),
+    Refuse(Reason),
 }
 
 /// A step that does not lead on from a state.
@@ -119,9 +121,10 @@ impl Publication {
                 S::FoundNewer(by),
             ) => P::Superseded { by },
             (P::Planned | P::Held { .. }, S::Hold(reason)) => P::Held { reason },
-            (P::Planned | P::Signed { .. } | P::Held { .. }, S::Refuse(reason)) => {
-                P::Failed { reason }
-            }
+            (
+                P::Planned | P::Signed { .. } | P::Finalized { .. } | P::Held { .. },
+                S::Refuse(reason),
+            ) => P::Failed { reason },
             (from, step) => return Err(IllegalStep { from, step }),
         })
     }
@@ -151,6 +154,7 @@ impl fmt::Display for Publication {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::settlement::Why;
 
     fn sign() -> Step {
         Step::Sign {
@@ -194,7 +198,7 @@ mod tests {
     #[test]
     fn what_is_held_goes_on_only_when_released() {
         let held = Publication::Planned
-            .after(Step::Hold("anomaly".into()))
+            .after(Step::Hold(Reason::new(Why::Anomaly, "far too many")))
             .unwrap();
         assert!(held.clone().after(sign()).is_err());
         assert_eq!(held.after(Step::Release).unwrap(), Publication::Planned);

@@ -7,6 +7,7 @@
 pub mod connect;
 pub mod entity;
 
+mod activity;
 mod batch;
 mod bounded;
 mod control;
@@ -17,6 +18,7 @@ mod report;
 mod rows;
 mod seal;
 mod sealed;
+mod settlement;
 mod sql;
 mod sums;
 mod suppression;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use compact_str::CompactString;
 use sea_orm::QueryResult;
 use twzrd_domain::coverage::{self, Stretch};
 use twzrd_domain::epoch::Epoch;
@@ -47,7 +48,8 @@ impl ReportStore for Store {
         limit: u64,
     ) -> Result<Vec<SealedEpoch>, StoreError> {
         const DOING: &str = "reading sealed epochs";
-        let sql = "SELECT s.epoch, s.channel, s.participants, s.root, r.root \
+        let sql = "SELECT s.epoch, s.channel, s.participants, s.root, r.root, r.settled_at_ms, \
+            CASE WHEN r.status = 'settled' THEN r.tx_signature END \
             FROM sealed_epochs s \
             LEFT JOIN roots r ON r.epoch = s.epoch AND r.channel = s.channel \
             WHERE (s.epoch, s.channel) > ($1, $2) ORDER BY s.epoch, s.channel LIMIT $3";
@@ -227,6 +229,9 @@ fn row_of(row: &QueryResult) -> Result<SealedEpoch, StoreError> {
     let participation = participation.map(|root| node(&root, "sealed_epochs.root"));
     let claim: Option<String> = column(row, 4, DOING)?;
     let claim = claim.map(|root| node(&root, "roots.root"));
+    let settled_at: Option<i64> = column(row, 5, DOING)?;
+    let settled_at = settled_at.map(|at| unsigned(at, "roots.settled_at_ms"));
+    let tx_signature: Option<String> = column(row, 6, DOING)?;
     Ok(SealedEpoch {
         epoch: epoch(column(row, 0, DOING)?)?,
         channel: parsed(&channel, "sealed_epochs.channel", NAME)?,
@@ -234,5 +239,7 @@ fn row_of(row: &QueryResult) -> Result<SealedEpoch, StoreError> {
         participation_root: participation.transpose()?,
         claim_root: claim.transpose()?,
         gap_ms: 0,
+        settled_at: settled_at.transpose()?,
+        tx_signature: tx_signature.map(CompactString::from),
     })
 }

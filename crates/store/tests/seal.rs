@@ -304,6 +304,16 @@ async fn trees_are_written_once_and_as_the_deployed_system_keeps_them(world: Wor
             count: 2,
             finalized_at: 10_860,
             status: "ready_for_settlement".to_owned(),
+            target: None,
+            chain_epoch: None,
+            reason_code: None,
+            reason: None,
+            released: 0,
+            look_again_ms: None,
+            tx_signature: None,
+            settled_at_ms: None,
+            settled_slot: None,
+            superseded_by: None,
         };
         assert_eq!(settle[at], expected);
     }
@@ -456,6 +466,8 @@ async fn sealed_epochs_are_reported_page_by_page(world: World) {
         participation_root: tree.map(|tree| tree.participation_root),
         claim_root: tree.map(|tree| tree.claim_levels.last().unwrap()[0]),
         gap_ms: 0,
+        settled_at: None,
+        tx_signature: None,
     };
     let expected = [
         row(Some(&trees[0]), HOUR, "forsen", 2),

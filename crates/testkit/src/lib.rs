@@ -7,4 +7,5 @@
 pub mod fake;
 pub mod postgres;
 pub mod proxy;
+pub mod roots;
 pub mod scenario;

@@ -10,6 +10,8 @@ fn sealed(epoch: u64, channel: &str, participants: u64) -> SealedEpoch {
         participation_root: Some([1; 32]),
         claim_root: Some([2; 32]),
         gap_ms: 0,
+        settled_at: None,
+        tx_signature: None,
     }
 }
 

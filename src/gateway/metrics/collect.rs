@@ -20,10 +20,12 @@ use super::table::{self, Kind, Metric};
 #[derive(Debug, Default)]
 pub(super) struct Figures(Vec<(Metric, Vec<(Labels, Value)>)>);
 
-#[derive(Clone, Copy, Debug)]
-enum Value {
+#[derive(Clone, Debug)]
+pub(super) enum Value {
     Whole(u64),
     Real(f64),
+    /// The sum, how many, and how many in each bucket by its upper bound.
+    Spread(f64, u64, Vec<(f64, u64)>),
 }
 
 impl Figures {
@@ -36,15 +38,16 @@ impl Figures {
         figures.journal(app);
         figures.store(app);
         figures.intake(app);
+        figures.chain(app);
         figures.gateway(app);
         figures
     }
 
-    fn put(&mut self, metric: Metric, samples: Vec<(Labels, Value)>) {
+    pub(super) fn put(&mut self, metric: Metric, samples: Vec<(Labels, Value)>) {
         self.0.push((metric, samples));
     }
 
-    fn one(&mut self, metric: Metric, value: u64) {
+    pub(super) fn one(&mut self, metric: Metric, value: u64) {
         self.put(metric, vec![(Labels::new(), Value::Whole(value))]);
     }
 
@@ -271,9 +274,9 @@ impl Collector for Figures {
             let mut written = encoder.encode_descriptor(metric.base(), &help, None, kind)?;
             for (labels, value) in samples {
                 if labels.is_empty() {
-                    write(metric.kind, *value, &mut written)?;
+                    write(metric.kind, value, &mut written)?;
                 } else {
-                    write(metric.kind, *value, &mut written.encode_family(labels)?)?;
+                    write(metric.kind, value, &mut written.encode_family(labels)?)?;
                 }
             }
         }
@@ -281,12 +284,15 @@ impl Collector for Figures {
     }
 }
 
-fn write(kind: Kind, value: Value, to: &mut MetricEncoder<'_>) -> Result<(), fmt::Error> {
+fn write(kind: Kind, value: &Value, to: &mut MetricEncoder<'_>) -> Result<(), fmt::Error> {
     let none: Option<&Exemplar<Labels, f64>> = None;
     match (kind, value) {
-        (Kind::Counter, Value::Whole(value)) => to.encode_counter(&value, none),
-        (Kind::Counter, Value::Real(value)) => to.encode_counter(&value, none),
-        (_, Value::Real(value)) => to.encode_gauge(&value),
-        (_, Value::Whole(value)) => to.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX)),
+        (_, Value::Spread(sum, count, buckets)) => {
+            to.encode_histogram::<Labels>(*sum, *count, buckets, None)
+        }
+        (Kind::Counter, Value::Whole(value)) => to.encode_counter(value, none),
+        (Kind::Counter, Value::Real(value)) => to.encode_counter(value, none),
+        (_, Value::Real(value)) => to.encode_gauge(value),
+        (_, Value::Whole(value)) => to.encode_gauge(&i64::try_from(*value).unwrap_or(i64::MAX)),
     }
 }

@@ -107,6 +107,27 @@ metrics! {
     EPOCH_PARTICIPANTS: Histogram = "epoch_participants", "Participants of these";
     TREE_BUILT: Counter = "tree_built_total", "Channels of epochs of which the trees are built, since two days before the process began";
     TREE_PARTICIPANTS: Histogram = "tree_participants", "Leaves of these trees";
+    PUBLISHER_TICKS: Counter = "publisher_loop_tick_total", "Ticks of the publisher";
+    PUBLISHED: Counter = "publish_success_total", "Roots that were read back from the chain, by channel";
+    PUBLISH_SKIPPED: Counter = "publish_skipped_total", "Roots that were held or refused before they were signed, each time, by reason";
+    PUBLISH_FAILED: Counter = "publish_failed_total", "Roots whose transaction failed, expired or found a newer epoch, by code";
+    PUBLISH_SIGNED: Counter = "twzrd_publish_transactions_total", "Transactions that were signed";
+    PUBLISH_SENT: Counter = "twzrd_publish_sends_total", "Times that bytes of a transaction were given to a node, by whether it took them";
+    PUBLISH_CONTRADICTIONS: Counter = "twzrd_publish_contradictions_total", "Roots that a node did not show where their finalized transaction had put them, each time";
+    ROOTS: Gauge = "twzrd_roots", "Roots by state and reason, as the store said last";
+    ROOTS_UNPUBLISHED: Gauge = "unpublished_epoch_backlog", "Roots that are planned, held or in flight, as the store said last";
+    WALLET: Gauge = "aggregator_wallet_sol", "Balance of the key that signs, in SOL, as it was read last";
+    LISTENER_EVENTS: Counter = "stream_listener_events_emitted_total", "Transactions of the program that were recorded";
+    LISTENER_CLAIMS: Counter = "twzrd_listener_claims_total", "Claims that were recorded";
+    LISTENER_PUBLICATIONS: Counter = "twzrd_listener_publications_total", "Publications that were recorded";
+    LISTENER_SLOT: Gauge = "twzrd_listener_slot", "The slot of the last recorded transaction";
+    LISTENER_HINTS: Counter = "twzrd_listener_hints_total", "Notifications of the subscription";
+    LISTENER_LOST: Counter = "twzrd_listener_subscriptions_lost_total", "Subscriptions that ended or were given up on";
+    RPC_SECONDS: Histogram = "rpc_request_duration_seconds", "How long calls to nodes took, by method and status";
+    RPC_NODE_UP: Gauge = "twzrd_rpc_node_up", "1 where the node is asked first";
+    RPC_NODE_LAG: Gauge = "twzrd_rpc_node_lag_slots", "Slots by which the node is behind the best of them";
+    RPC_NODE_ERRORS: Counter = "twzrd_rpc_node_errors_total", "Calls to the node that failed";
+
     BACKLOG: Gauge = "aggregator_backlog", "Sealed epochs of channels without trees; at most 1000 are counted";
     LAST_EPOCH: Gauge = "aggregator_last_epoch", "The last epoch of which a channel has its trees, by the Unix second of its start";
 }

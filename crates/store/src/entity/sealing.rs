@@ -169,6 +169,27 @@ pub mod roots {
         pub finalized_at: i64,
         /// How far the settlement is.
         pub status: String,
+        /// Where the last transaction went: `program` or `memo`.
+        pub target: Option<String>,
+        /// The epoch's number in the last transaction, in decimal.
+        pub chain_epoch: Option<String>,
+        /// The code of the reason why it is held or failed.
+        pub reason_code: Option<String>,
+        /// What was found and what was expected.
+        pub reason: Option<String>,
+        /// 1 where an operator let it pass the policy.
+        pub released: i32,
+        /// When a held root is looked at again, in Unix milliseconds; none where no time brings it
+        /// back.
+        pub look_again_ms: Option<i64>,
+        /// The signature of the transaction that it is signed or was settled in.
+        pub tx_signature: Option<String>,
+        /// When it was read back, in Unix milliseconds.
+        pub settled_at_ms: Option<i64>,
+        /// The slot at which it was read back.
+        pub settled_slot: Option<i64>,
+        /// The number on chain that stands in its slot, in decimal.
+        pub superseded_by: Option<String>,
     }
 
     /// None: the keys are the only relation.

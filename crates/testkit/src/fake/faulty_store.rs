@@ -2,6 +2,10 @@
 
 use async_trait::async_trait;
 use twzrd_domain::batch::Batch;
+use twzrd_domain::chain::{
+    ActivityStore, Change, InFlight, Mark, Order, Recorded, SettlementRow, SettlementStore,
+    SignedTransaction, Tally,
+};
 use twzrd_domain::epoch::{Epoch, UnixMs};
 use twzrd_domain::identity::{Channel, UserHash};
 use twzrd_domain::ledger::Counts;
@@ -13,6 +17,7 @@ use twzrd_domain::ports::{
 use twzrd_domain::proof::ProofMaterial;
 use twzrd_domain::record::Seq;
 use twzrd_domain::seal::{FrozenChannel, Participant, SealedLeaves};
+use twzrd_domain::settlement::{Candidate, RootId, RootToPublish, Target};
 use twzrd_domain::weight::Arithmetic;
 
 use super::faults::{Faults, store_error};
@@ -186,6 +191,77 @@ impl<S: ReportStore> ReportStore for FaultyStore<S> {
     ) -> Result<Option<ProofMaterial>, StoreError> {
         let work = self.store.proof_material(epoch, channel);
         self.run("proof_material", work).await
+    }
+}
+
+#[async_trait]
+impl<S: SettlementStore> SettlementStore for FaultyStore<S> {
+    async fn in_flight(&self) -> Result<Vec<InFlight>, StoreError> {
+        self.run("in_flight", self.store.in_flight()).await
+    }
+
+    async fn due(&self, now: UnixMs, limit: u64) -> Result<Vec<Candidate>, StoreError> {
+        self.run("due", self.store.due(now, limit)).await
+    }
+
+    async fn candidate(
+        &self,
+        epoch: Epoch,
+        channel: &Channel,
+    ) -> Result<Option<Candidate>, StoreError> {
+        let work = self.store.candidate(epoch, channel);
+        self.run("candidate", work).await
+    }
+
+    async fn keep_signed(
+        &self,
+        transaction: &SignedTransaction,
+        target: Target,
+        roots: &[RootToPublish],
+        now: UnixMs,
+    ) -> Result<bool, StoreError> {
+        let work = self.store.keep_signed(transaction, target, roots, now);
+        self.run("keep_signed", work).await
+    }
+
+    async fn advance(&self, changes: &[Change], now: UnixMs) -> Result<u64, StoreError> {
+        self.run("advance", self.store.advance(changes, now)).await
+    }
+
+    async fn tallies(&self) -> Result<Vec<Tally>, StoreError> {
+        self.run("tallies", self.store.tallies()).await
+    }
+
+    async fn rows(
+        &self,
+        state: Option<&str>,
+        after: Option<(Epoch, Channel)>,
+        limit: u64,
+    ) -> Result<Vec<SettlementRow>, StoreError> {
+        self.run("rows", self.store.rows(state, after, limit)).await
+    }
+
+    async fn row(
+        &self,
+        epoch: Epoch,
+        channel: &Channel,
+    ) -> Result<Option<SettlementRow>, StoreError> {
+        self.run("row", self.store.row(epoch, channel)).await
+    }
+
+    async fn order(&self, root: RootId, order: Order, now: UnixMs) -> Result<bool, StoreError> {
+        self.run("order", self.store.order(root, order, now)).await
+    }
+}
+
+#[async_trait]
+impl<S: ActivityStore> ActivityStore for FaultyStore<S> {
+    async fn last_mark(&self) -> Result<Option<Mark>, StoreError> {
+        self.run("last_mark", self.store.last_mark()).await
+    }
+
+    async fn record(&self, all: &[Recorded], now: UnixMs) -> Result<(), StoreError> {
+        self.run("record", self.store.record(all, now)).await
     }
 }
 

@@ -16,6 +16,8 @@ use twzrd_domain::seal::{FrozenChannel, Participant};
 use twzrd_domain::signal::{SignalKind, SignalSums};
 use twzrd_domain::weight::Arithmetic;
 
+use super::settlement::Settlement;
+
 /// A caller broke an obligation of a port.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -118,18 +120,21 @@ pub struct State {
     pub quarantine: Vec<Quarantined>,
     /// Gaps, by channel and begin.
     pub gaps: BTreeMap<(Channel, UnixMs), Gap>,
+    /// Roots on their way to the chain, and what it told.
+    pub settlement: Settlement,
 }
 
 impl State {
     /// The state without what may differ between two runs over the same lines: the journal and
-    /// the place in it, times of acceptance, and gaps. A disturbed run and an undisturbed one must
-    /// agree on the rest.
+    /// the place in it, times of acceptance, gaps, and the settlement. A disturbed run and an
+    /// undisturbed one must agree on the rest.
     #[must_use]
     pub fn comparable(&self) -> Self {
         let mut state = self.clone();
         state.journal = None;
         state.position = Position::default();
         state.gaps.clear();
+        state.settlement = Settlement::default();
         let times = state.sealed.values_mut();
         times
             .chain(state.frozen_epochs.values_mut())

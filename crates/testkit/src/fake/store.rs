@@ -19,6 +19,7 @@ use twzrd_domain::seal::{FrozenChannel, Participant, SealedLeaves};
 use twzrd_domain::weight::Arithmetic;
 
 use super::faults::{Fault, Faults, store_error};
+use super::settlement::RootState;
 use super::state::{State, refuse};
 
 /// The store in memory. Clones are the same store.
@@ -45,7 +46,8 @@ impl MemoryStore {
 
     /// A store that holds this already.
     #[must_use]
-    pub fn with_state(state: State) -> Self {
+    pub fn with_state(mut state: State) -> Self {
+        state.plan_roots();
         Self {
             state: Arc::new(Mutex::new(state)),
             ..Self::default()
@@ -80,11 +82,11 @@ impl MemoryStore {
         self.lock().comparable()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run<T>(
+    pub(super) async fn run<T>(
         &self,
         operation: &'static str,
         work: impl FnOnce(&mut State) -> Result<T, StoreError> + Send,
@@ -290,6 +292,7 @@ impl TreeStore for MemoryStore {
                 let key = (tree.epoch, tree.channel.clone());
                 state.trees.entry(key).or_insert_with(|| tree.clone());
             }
+            state.plan_roots();
             Ok(())
         };
         self.run("write_trees", work).await
@@ -383,6 +386,7 @@ impl ReportStore for MemoryStore {
                 .filter(|(k, _)| Some(*k) > after.as_ref());
             let reported = behind.map(|(key, frozen)| {
                 let trees = state.trees.get(key);
+                let root = state.settlement.root(key);
                 SealedEpoch {
                     epoch: key.0,
                     channel: key.1.clone(),
@@ -390,6 +394,8 @@ impl ReportStore for MemoryStore {
                     participation_root: trees.map(|trees| trees.participation_root),
                     claim_root: trees.and_then(claim_root),
                     gap_ms: state.gap_ms(key.0, &key.1),
+                    settled_at: root.and_then(|root| root.settled_at),
+                    tx_signature: root.and_then(RootState::settled_by),
                 }
             });
             Ok(reported
@@ -436,6 +442,6 @@ impl ReportStore for MemoryStore {
     }
 }
 
-fn claim_root(trees: &BuiltTrees) -> Option<[u8; 32]> {
+pub(super) fn claim_root(trees: &BuiltTrees) -> Option<[u8; 32]> {
     trees.claim_levels.last()?.first().copied()
 }

@@ -1,0 +1,100 @@
+//! `kill -9` between any two steps of a publication.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use twzrd_domain::identity::Name;
+use twzrd_localnet::faults::{Fault, Kind, Rule};
+
+use crate::chain::{Local, PATIENCE};
+
+/// The process waits for an answer at this call, and is killed there.
+fn waits_at(methods: &'static [&'static str], after: u64) -> Rule {
+    let for_ever = Fault::Hang(Duration::from_secs(3600));
+    Rule::new(for_ever).on(methods).times(1).after(after)
+}
+
+#[test]
+fn a_process_that_is_killed_at_any_step_settles_each_root_once() {
+    // The calls in the order in which a publication makes them.
+    let steps: [(&str, &[Rule]); 9] = [
+        (
+            "before it is built",
+            &[waits_at(&["getLatestBlockhash"], 0)],
+        ),
+        (
+            "before it is signed",
+            &[waits_at(&["simulateTransaction"], 0)],
+        ),
+        ("stored and not sent", &[waits_at(&["sendTransaction"], 0)]),
+        (
+            "sent, and the answer lost",
+            &[
+                Rule::new(Fault::LandsThoughFailed).times(1),
+                waits_at(&["getSignatureStatuses"], 0),
+            ],
+        ),
+        (
+            "sent and not seen",
+            &[
+                Rule::new(Fault::NeverLands).times(2),
+                waits_at(&["getSignatureStatuses"], 1),
+            ],
+        ),
+        ("while it lands", &[waits_at(&["getSignatureStatuses"], 2)]),
+        ("asked for its height", &[waits_at(&["getEpochInfo"], 1)]),
+        (
+            "finalized and not read back",
+            &[waits_at(&["getMultipleAccounts"], 1)],
+        ),
+        (
+            "read back, and followed",
+            &[waits_at(&["getTransaction"], 0)],
+        ),
+    ];
+    let local = Local::new();
+    for (number, (told, rules)) in steps.into_iter().enumerate() {
+        let channel = format!("channel{number}");
+        let _ = std::fs::remove_dir_all(local.place.path("data"));
+        local.seal(&[&channel]);
+        let struck = local.plan.struck(Kind::Hang);
+        for rule in rules {
+            local.plan.add(rule.clone());
+        }
+        let service = local.service();
+        let begun = Instant::now();
+        while local.plan.struck(Kind::Hang) == struck {
+            assert!(begun.elapsed() < PATIENCE, "{told}: the call was not made");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        service.kill();
+        local.plan.clear();
+        let service = local.service();
+        let shown = local.until(&channel, "settled");
+        service.stop();
+        let log = shown["log"].as_array().unwrap();
+        assert_eq!(log.len(), 1, "{told}: {shown}");
+        assert_eq!(log[0]["status"], "confirmed", "{told}: {shown}");
+        assert!(
+            log[0]["slot"].is_u64() && log[0]["error_message"].is_null(),
+            "{told}: {shown}"
+        );
+        let state = local
+            .scene
+            .channel_state(&Name::parse(&channel).unwrap())
+            .unwrap();
+        let number = crate::support::HOUR / 3600;
+        let slot = state.slot_of(number).unwrap();
+        let root: String = slot.root.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            (slot.epoch, root.as_str()),
+            (number, shown["root"].as_str().unwrap()),
+            "{told}"
+        );
+        let signatures: BTreeSet<_> = log
+            .iter()
+            .map(|it| it["tx_signature"].to_string())
+            .collect();
+        assert_eq!(signatures.len(), 1, "{told}: {shown}");
+    }
+}
