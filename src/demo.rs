@@ -118,7 +118,7 @@ pub async fn run(
         demo.stop().await;
         ended?;
         if let Some(settled) = settled {
-            say(&format!("\n{}\n", settled.trim_start()))?;
+            say(&format!("\n{settled}\n"))?;
         }
         settings.gateway.listen.set_port(0);
         closing::close(&settings, &folder.0, storm).await
@@ -261,7 +261,8 @@ impl Demo {
                 return Ok(());
             }
             let mut told = storm.map(|storm| told(&storm.tally())).unwrap_or_default();
-            told.extend(self.settled());
+            let indent = if can_redraw() { INDENT } else { "" };
+            told.extend(self.settled().map(|settled| format!("{indent}{settled}")));
             let asked = client.ask().await;
             if asked.is_ok() {
                 answered = Instant::now();
@@ -285,7 +286,7 @@ impl Demo {
         let facts = (self.facts)();
         let settled: u64 = facts.publisher.settled.values().sum();
         Some(format!(
-            "  on chain: {settled} roots settled by {} transactions; {} claims sent, {} refused, {} paid and recorded",
+            "on chain: {settled} roots settled by {} transactions; {} claims sent, {} refused, {} paid and recorded",
             facts.publisher.transactions, claimed.sent, claimed.refused, facts.listener.claims
         ))
     }

@@ -12,5 +12,7 @@ mod support;
 mod chain;
 #[path = "settlement/commands.rs"]
 mod commands;
+#[path = "settlement/demo.rs"]
+mod demo;
 #[path = "settlement/kills.rs"]
 mod kills;
