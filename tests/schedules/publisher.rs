@@ -20,7 +20,8 @@ use twzrd_chain::keys::Signer;
 use twzrd_chain::program::instruction;
 use twzrd_chain::target::{ProgramTarget, TargetConfig};
 use twzrd_domain::chain::{
-    Change, InFlight, Order, RootChain, SettlementRow, SettlementStore, SignedTransaction, Tally,
+    ChainError, Change, Draft, InFlight, Landing, Order, RootChain, SettlementRow, SettlementStore,
+    SignedTransaction, Standing, Tally,
 };
 use twzrd_domain::epoch::{Epoch, EpochLength, UnixMs};
 use twzrd_domain::identity::Channel;
@@ -82,9 +83,17 @@ struct Watched {
     node: Node,
     /// Every transaction that was kept, by root.
     kept: Mutex<HashMap<RootId, Vec<SignedTransaction>>>,
+    /// The first promise that was broken. A panic would only restart the publisher.
+    broken: Mutex<Option<String>>,
 }
 
 impl Watched {
+    fn broken(&self, holds: bool, told: impl FnOnce() -> String) {
+        if !holds {
+            self.broken.lock().unwrap().get_or_insert_with(told);
+        }
+    }
+
     fn finalized_height(&self) -> u64 {
         let params = json!([{ "commitment": "finalized" }]);
         let height = self.node.handle("getBlockHeight", &params).unwrap();
@@ -133,12 +142,12 @@ impl SettlementStore for Watched {
             for root in &transaction.roots {
                 let before = all.entry(*root).or_default();
                 for earlier in before.iter() {
-                    assert!(
-                        self.is_over(earlier),
-                        "root {root} is signed again as {}, and {} can still land",
-                        transaction.signature,
-                        earlier.signature
-                    );
+                    self.broken(self.is_over(earlier), || {
+                        let (later, earlier) = (&transaction.signature, &earlier.signature);
+                        format!(
+                            "root {root} is signed again as {later}, and {earlier} can still land"
+                        )
+                    });
                 }
                 before.push(transaction.clone());
             }
@@ -168,6 +177,47 @@ impl SettlementStore for Watched {
     }
     async fn order(&self, root: RootId, order: Order, now: UnixMs) -> Result<bool, StoreError> {
         self.store.order(root, order, now).await
+    }
+}
+
+/// Sees to it that nothing is sent that is not stored.
+struct Sending {
+    target: ProgramTarget,
+    store: Arc<Watched>,
+}
+
+#[async_trait]
+impl RootChain for Sending {
+    fn target(&self) -> Target {
+        self.target.target()
+    }
+    async fn look(&self, roots: &[RootToPublish]) -> Result<Vec<Standing>, ChainError> {
+        self.target.look(roots).await
+    }
+    async fn draft(&self, roots: &[RootToPublish]) -> Result<Draft, ChainError> {
+        self.target.draft(roots).await
+    }
+    async fn send(&self, transaction: &SignedTransaction) -> Result<(), ChainError> {
+        let is_stored = {
+            let kept = self.store.kept.lock().unwrap();
+            let mut all = kept.values().flatten();
+            all.any(|it| it == transaction)
+        };
+        self.store.broken(is_stored, || {
+            format!("{} is sent and not stored", transaction.signature)
+        });
+        self.target.send(transaction).await
+    }
+    async fn landing(&self, transaction: &SignedTransaction) -> Result<Landing, ChainError> {
+        self.target.landing(transaction).await
+    }
+    async fn read_back(
+        &self,
+        transaction: &SignedTransaction,
+        slot: u64,
+        roots: &[RootToPublish],
+    ) -> Result<Vec<Standing>, ChainError> {
+        self.target.read_back(transaction, slot, roots).await
     }
 }
 
@@ -226,6 +276,7 @@ async fn schedule(seed: u64) -> End {
         store: it.store.clone(),
         node: it.scene.node.clone(),
         kept: Mutex::default(),
+        broken: Mutex::default(),
     });
     let signer = Signer::from_text("test", &it.scene.publisher.to_base58_string()).unwrap();
     let config = TargetConfig {
@@ -237,7 +288,10 @@ async fn schedule(seed: u64) -> End {
     clock.start();
     let args = PublisherArgs {
         store: Arc::clone(&store) as _,
-        chain: Some(Arc::new(target) as Arc<dyn RootChain>),
+        chain: Some(Arc::new(Sending {
+            target,
+            store: Arc::clone(&store),
+        }) as Arc<dyn RootChain>),
         clock: Arc::new(clock),
         publishing: Arc::new(publishing(mode)),
         counters: Arc::default(),
@@ -379,6 +433,7 @@ impl Schedule {
     }
 
     async fn check(&self, store: &Watched) -> End {
+        assert_eq!(*store.broken.lock().unwrap(), None);
         let mut end = End::default();
         let published = self.published().await;
         let rows = self.store.rows(None, None, 1000).await.unwrap();

@@ -182,21 +182,7 @@ impl World {
 }
 
 pub(crate) fn trees_of(leaves: twzrd_domain::seal::SealedLeaves) -> BuiltTrees {
-    use twzrd_domain::leaf;
-    use twzrd_domain::merkle::MerkleTree;
-    let (epoch, channel) = (leaves.epoch, leaves.channel);
-    let users = leaves.users.iter();
-    let presence = users.map(|&user| leaf::participation(user, &channel, epoch));
-    let participation = MerkleTree::new(presence.collect()).unwrap();
-    let claim = MerkleTree::new(leaves.claim_leaves).unwrap();
-    BuiltTrees {
-        epoch,
-        participants: leaves.users.len() as u64,
-        channel,
-        participation_root: participation.root(),
-        claim_levels: claim.levels(),
-        built_at: leaves.sealed_at,
-    }
+    twzrd_testkit::roots::trees_of(leaves).unwrap()
 }
 
 pub(crate) fn name(text: &str) -> Name {
