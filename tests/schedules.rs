@@ -13,5 +13,7 @@ mod listener;
 mod publisher;
 #[path = "schedules/seeds.rs"]
 mod seeds;
+#[path = "schedules/watched.rs"]
+mod watched;
 #[path = "schedules/world.rs"]
 mod world;

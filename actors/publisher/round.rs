@@ -1,6 +1,7 @@
 //! One look of the publisher: what is in flight first, then what is due.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use tracing::{info, warn};
@@ -138,8 +139,7 @@ impl Round {
         flying: &[RootToPublish],
     ) -> Result<bool, Trouble> {
         let now = self.args.clock.now();
-        let open = self.plan(now).await?;
-        let Planned { open, judged } = open;
+        let Planned { open, judged } = self.plan(now).await?;
         if !self.args.publishing.auto || self.left == 0 {
             return Ok(judged);
         }
@@ -155,7 +155,7 @@ impl Round {
 
     /// What is due and passes the policy. What does not is held.
     async fn plan(&mut self, now: UnixMs) -> Result<Planned, Trouble> {
-        let publishing = std::sync::Arc::clone(&self.args.publishing);
+        let publishing = Arc::clone(&self.args.publishing);
         let due = match &publishing.only {
             None => self.args.store.due(now, LOOK_ROOTS).await?,
             Some((epoch, channel)) => {

@@ -134,7 +134,7 @@ pub struct ListenerSettings {
 impl Written {
     /// Checks what is said of the chain.
     pub(super) fn check_chain(&self, secrets: &Secrets, bounds: &mut Bounds) {
-        let (chain, publisher, listener) = (&self.chain, &self.publisher, &self.listener);
+        let (chain, publisher) = (&self.chain, &self.publisher);
         for (key, text) in [("program", &chain.program), ("mint", &chain.mint)] {
             if bs58::decode(text)
                 .into_vec()
@@ -185,6 +185,11 @@ impl Written {
                 );
             }
         }
+        self.check_chain_numbers(bounds);
+    }
+
+    fn check_chain_numbers(&self, bounds: &mut Bounds) {
+        let (chain, publisher, listener) = (&self.chain, &self.publisher, &self.listener);
         #[rustfmt::skip]
         let table = [
             (["chain", "request_timeout_ms"], chain.request_timeout_ms, 1, 600_000),

@@ -39,6 +39,8 @@ struct Node {
     page: usize,
     twist: Twist,
     asked: Arc<AtomicUsize>,
+    /// What is above this slot is listed, and not finalized.
+    finalized: Arc<AtomicU64>,
 }
 
 impl Node {
@@ -50,6 +52,14 @@ impl Node {
             page: PAGE,
             twist: Arc::new(|_, _| {}),
             asked: Arc::default(),
+            finalized: Arc::new(AtomicU64::new(u64::MAX)),
+        }
+    }
+
+    fn status(&self, mark: &Mark) -> &'static str {
+        match mark.slot > self.finalized.load(Ordering::SeqCst) {
+            true => "confirmed",
+            false => "finalized",
         }
     }
 
@@ -111,7 +121,7 @@ impl RpcSender for Node {
         (self.twist)(config, &mut page);
         let entry = |mark: &Mark| {
             json!({"signature": mark.signature, "slot": mark.slot, "err": null, "memo": null,
-                   "blockTime": 1, "confirmationStatus": "finalized"})
+                   "blockTime": 1, "confirmationStatus": self.status(mark)})
         };
         Ok(page.iter().map(entry).collect())
     }
@@ -172,6 +182,23 @@ async fn a_gap_of_thousands_comes_piece_by_piece_the_oldest_first_and_without_a_
             asked < 45,
             "{asked} calls: the gap is not walked again for each piece"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_node_lists_and_is_not_finalized_comes_once_it_is() {
+    for many in [50, 2500] {
+        let node = Node::knows(marks(0, many));
+        node.finalized.store(1005, Ordering::SeqCst);
+        let activity = activity(&[&node]);
+        let mut found = Vec::new();
+        // A page of which nothing is finalized shows nothing of what is below it.
+        let first = activity.after(None, 5000).await.unwrap();
+        assert!(first.len() <= 18, "{}", first.len());
+        found.extend(first);
+        node.finalized.store(u64::MAX, Ordering::SeqCst);
+        found.extend(activity.after(found.last(), 5000).await.unwrap());
+        assert_eq!(found, marks(0, many));
     }
 }
 

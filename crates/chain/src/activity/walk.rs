@@ -49,9 +49,20 @@ pub(super) struct Walk<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Entry {
     signature: CompactString,
     slot: u64,
+    confirmation_status: Option<CompactString>,
+}
+
+impl Entry {
+    /// Some nodes list what is not finalized, whatever was asked for. One that tells no status is
+    /// believed.
+    fn is_finalized(&self) -> bool {
+        let status = self.confirmation_status.as_deref();
+        status.is_none_or(|status| status == "finalized")
+    }
 }
 
 impl<'a> Walk<'a> {
@@ -135,7 +146,10 @@ impl<'a> Walk<'a> {
                 entry.slot
             ))),
         };
-        page.into_iter().map(mark).collect()
+        page.into_iter()
+            .filter(Entry::is_finalized)
+            .map(mark)
+            .collect()
     }
 
     /// Refuses a page that contradicts itself, the page before or the mark.

@@ -31,6 +31,22 @@ const SIGNED_ROOT: [Named; 5] = [
     ("count", Kind::Number),
 ];
 
+/// The rows of [`SIGNED_ROOT`], in the order of the instructions.
+fn rows_of(roots: &[RootToPublish]) -> Result<Vec<[Option<String>; 5]>, StoreError> {
+    (0_u64..)
+        .zip(roots)
+        .map(|(position, root)| {
+            Ok([
+                Some(id(root.id)?.to_string()),
+                Some(position.to_string()),
+                Some(root.number.to_string()),
+                Some(hex(&root.root)),
+                Some(int(root.count, "settlement_instruction.count")?.to_string()),
+            ])
+        })
+        .collect()
+}
+
 impl Store {
     pub(super) async fn write_signed(
         &self,
@@ -62,18 +78,7 @@ impl Store {
             at.into(),
         ];
         execute(&transaction, sql, values, KEEPING).await?;
-        let rows: Vec<[Option<String>; 5]> = (0_u64..)
-            .zip(roots)
-            .map(|(position, root)| {
-                Ok([
-                    Some(id(root.id)?.to_string()),
-                    Some(position.to_string()),
-                    Some(root.number.to_string()),
-                    Some(hex(&root.root)),
-                    Some(int(root.count, "settlement_instruction.count")?.to_string()),
-                ])
-            })
-            .collect::<Result<_, StoreError>>()?;
+        let rows = rows_of(roots)?;
         let backend = self.backend();
         let (given, parameters) = selected(backend, &SIGNED_ROOT, rows.clone(), 2);
         let sql = format!(
