@@ -45,7 +45,7 @@ fn a_process_that_is_killed_at_any_step_settles_each_root_once() {
         ("asked for its height", &[waits_at(&["getEpochInfo"], 1)]),
         (
             "finalized and not read back",
-            &[waits_at(&["getMultipleAccounts"], 1)],
+            &[waits_at(&["getMultipleAccounts"], 2)],
         ),
         (
             "read back, and followed",
@@ -68,6 +68,17 @@ fn a_process_that_is_killed_at_any_step_settles_each_root_once() {
             std::thread::sleep(Duration::from_millis(5));
         }
         service.kill();
+        let left = local.shown(&channel);
+        if told == "finalized and not read back" {
+            assert_eq!(left["state"], "finalized", "{left}");
+        }
+        if told == "stored and not sent" {
+            assert_eq!(left["state"], "signed", "{left}");
+            assert_eq!(left["log"][0]["status"], "pending_confirmation", "{left}");
+        }
+        if told.starts_with("before") {
+            assert_eq!(left["log"], serde_json::json!([]), "{told}: {left}");
+        }
         local.plan.clear();
         let service = local.service();
         let shown = local.until(&channel, "settled");
