@@ -210,7 +210,7 @@ impl Written {
             admin_token: secrets.admin_token.clone(),
             reload: self.reload,
             janitor: self.janitor,
-            chain: self.chain.settled(secrets),
+            chain: self.chain.settled(secrets, folder),
             publisher: self.publisher.settled(),
             listener: self.listener.settled(),
             file: file.map(absolute),

@@ -1,6 +1,6 @@
 //! The settings of the chain: where roots are published, which, and what is followed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use twzrd_domain::settlement::{AnomalyGuard, EpochMode, Policy, RootKind, Target};
@@ -253,7 +253,8 @@ fn is_plain(url: &str, schemes: [&str; 2]) -> bool {
 }
 
 impl WrittenChain {
-    pub(super) fn settled(self, secrets: &Secrets) -> ChainSettings {
+    /// A relative path of the key is one from the settings file's folder on.
+    pub(super) fn settled(self, secrets: &Secrets, folder: &Path) -> ChainSettings {
         let given = |secret: &[Secret], plain: Vec<String>| {
             if secret.is_empty() {
                 plain.into_iter().map(Secret).collect()
@@ -275,7 +276,9 @@ impl WrittenChain {
             mint: self.mint,
             rpc_urls,
             ws_urls,
-            keypair_file: Some(self.keypair_file).filter(|path| !path.as_os_str().is_empty()),
+            keypair_file: Some(self.keypair_file)
+                .filter(|path| !path.as_os_str().is_empty())
+                .map(|path| folder.join(path)),
             keypair: secrets.keypair.clone(),
             epoch_mode: self.epoch_mode,
             new_layout: self.new_layout,

@@ -57,8 +57,8 @@ impl Guarded {
     /// Where it is the main network.
     pub async fn refuse_unacknowledged(&self, within: Duration) -> Result<(), Failure> {
         match tokio::time::timeout(within, self.allowed()).await {
-            Ok(Err(ChainError::Permanent { .. })) => Err(fail(Code::Config, REFUSED)),
-            Ok(Err(ChainError::Transient { .. })) | Err(_) => {
+            Ok(Err(_)) if self.is_mainnet.get() == Some(&true) => Err(fail(Code::Config, REFUSED)),
+            Ok(Err(_)) | Err(_) => {
                 tracing::warn!(
                     "no node tells which network it is of; asked again before anything is signed"
                 );
