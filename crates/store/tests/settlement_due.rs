@@ -6,13 +6,14 @@ mod settlement_kit;
 use settlement_kit::common::{hash, name, opt_out};
 use settlement_kit::{Bench, HOUR, NOW, because, change, signed};
 use twzrd_domain::batch::Change as Told;
-use twzrd_domain::chain::{Order, Tally};
+use twzrd_domain::chain::{DUE_OF_A_CHANNEL, Order, Tally};
 use twzrd_domain::epoch::Epoch;
 use twzrd_domain::publication::{Publication, Step};
 use twzrd_domain::settlement::{Earlier, Policy, RootId, Why};
 
 on_all!(
     what_is_due_comes_by_epoch_and_channel_up_to_the_limit,
+    a_channel_with_many_roots_keeps_no_other_waiting,
     a_candidate_has_all_that_the_policy_asks_about,
     a_name_that_was_taken_out_does_not_count,
     earlier_epochs_are_the_latest_of_the_channel,
@@ -146,6 +147,30 @@ async fn a_channel_was_live_where_a_window_overlaps_the_epoch(bench: Bench) {
     bench.live("f0", 1, None).await;
     let live: Vec<bool> = bench.due().await.iter().map(|one| one.was_live).collect();
     assert_eq!(live, [false, true, true, false, true, true, false]);
+}
+
+async fn a_channel_with_many_roots_keeps_no_other_waiting(bench: Bench) {
+    let people: &[&str] = &["ada"];
+    let more = DUE_OF_A_CHANNEL as u64 + 3;
+    for number in 1..=more {
+        bench
+            .epoch(Epoch(number * 3600), &[("forsen", people)])
+            .await;
+    }
+    let last = Epoch((more + 1) * 3600);
+    bench.epoch(last, &[("xqc", people)]).await;
+    let due = bench.store.due(NOW, 2).await.unwrap();
+    let found: Vec<_> = due
+        .iter()
+        .map(|it| (it.epoch, it.channel.as_str()))
+        .collect();
+    assert_eq!(found, [(Epoch(3600), "forsen"), (last, "xqc")]);
+    let due = bench.store.due(NOW, 1000).await.unwrap();
+    assert_eq!(due.len(), DUE_OF_A_CHANNEL + 1);
+    assert_eq!(
+        due[DUE_OF_A_CHANNEL - 1].epoch,
+        Epoch(DUE_OF_A_CHANNEL as u64 * 3600)
+    );
 }
 
 async fn the_length_of_the_epoch_is_that_in_force(bench: Bench) {

@@ -15,7 +15,7 @@ mod settlement;
 mod state;
 mod store;
 
-pub use chain::{FINALITY, FakeChain, OnChain, SLOT, Sending, VALID};
+pub use chain::{FakeChain, OnChain, Sending};
 pub use clock::{ManualClock, PausedClock};
 pub use faults::{Fault, Faults, Injected};
 pub use faulty_store::FaultyStore;

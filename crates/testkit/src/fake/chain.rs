@@ -16,11 +16,11 @@ use twzrd_domain::identity::{Channel, Node};
 use twzrd_domain::settlement::{Reason, RootId, RootToPublish, Target, Why};
 
 /// How long a slot takes.
-pub const SLOT: Duration = Duration::from_millis(400);
+const SLOT: Duration = Duration::from_millis(400);
 /// How many slots behind the newest one is finalized.
-pub const FINALITY: u64 = 31;
+const FINALITY: u64 = 31;
 /// How many slots a transaction can land in.
-pub const VALID: u64 = 150;
+const VALID: u64 = 150;
 /// How many slots the ring has.
 const RING: u64 = 10;
 /// How many roots a transaction takes.
@@ -80,7 +80,6 @@ struct State {
 struct Signed {
     roots: Vec<RootToPublish>,
     last_valid: u64,
-    sent: u32,
     landed: Option<u64>,
     rejected: Option<(RootId, Reason)>,
 }
@@ -173,12 +172,6 @@ impl FakeChain {
         let state = self.lock();
         let has = |it: &&Signed| it.roots.iter().any(|one| one.id == root);
         state.signed.values().filter(has).count()
-    }
-
-    /// The newest slot.
-    #[must_use]
-    pub fn slot(&self) -> u64 {
-        self.lock().slot()
     }
 
     fn answer(&self, doing: &'static str) -> Result<MutexGuard<'_, State>, ChainError> {
@@ -280,7 +273,6 @@ impl RootChain for FakeChain {
         let signed = Signed {
             roots: taken,
             last_valid: last_valid_block_height,
-            sent: 0,
             landed: None,
             rejected: None,
         };
@@ -299,9 +291,6 @@ impl RootChain for FakeChain {
 
     async fn send(&self, transaction: &SignedTransaction) -> Result<(), ChainError> {
         let mut state = self.answer("sending")?;
-        if let Some(signed) = state.signed.get_mut(&transaction.signature) {
-            signed.sent += 1;
-        }
         let sending = state.sendings.pop_front().unwrap_or(Sending::Lands);
         if matches!(sending, Sending::Lands | Sending::FailsAndLands) {
             state.execute(&transaction.signature);
