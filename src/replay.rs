@@ -108,7 +108,11 @@ impl Replay<'_> {
             let (input, lineage, reading) = open(input, memory.clone(), spool).await?;
             if reading.is_empty {
                 // It decides nothing: not the kind of the input, and so not what is sealed.
-                warn!(input = input.name, "holds no line");
+                if input.is_plain_segment() {
+                    info!(input = input.name, "is a segment without any record yet");
+                } else {
+                    warn!(input = input.name, "holds no line");
+                }
                 continue;
             }
             let (is_known, name) = (lineage.source.is_some(), input.name.clone());

@@ -1,5 +1,6 @@
 //! The inputs of a replay: opened, decompressed, recognised, and known by their content.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -107,6 +108,15 @@ impl Input {
             Place::Path(path) => Some(path),
             Place::Stdin(_) => None,
         }
+    }
+
+    /// True where it has the name of a plain segment: a stopped journal ends with an empty one where
+    /// nothing was accepted after the last seal.
+    #[must_use]
+    pub fn is_plain_segment(&self) -> bool {
+        let name = self.path().and_then(Path::file_name);
+        name.and_then(OsStr::to_str)
+            .is_some_and(twzrd_journal::is_plain_name)
     }
 
     /// Makes the input one that can be read twice: standard input is copied to a file in `folder`,

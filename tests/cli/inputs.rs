@@ -73,6 +73,26 @@ fn an_empty_input_is_noticed_and_no_failure() {
     }
 }
 
+/// A journal stopped behind its last seal ends with a segment that holds nothing.
+#[test]
+fn the_empty_segment_at_a_journals_end_is_nothing_to_warn_of() {
+    let place = Place::new();
+    place.write("00000000000000000042.ndjson", "");
+    place.write("42.ndjson", "");
+    let run = |name| place.run(&["replay", "--json", "--log-level", "warn", name]);
+    let segment = run("00000000000000000042.ndjson");
+    assert_eq!(segment.err, "");
+    assert_eq!(segment.good(), NOTHING);
+    let other = run("42.ndjson");
+    assert!(other.logged("holds no line"), "{}", other.err);
+    let told = place.run(&["replay", "--json", "00000000000000000042.ndjson"]);
+    assert!(
+        told.logged("is a segment without any record yet"),
+        "{}",
+        told.err
+    );
+}
+
 #[test]
 fn lines_of_no_use_are_counted_as_invalid() {
     let place = Place::new();

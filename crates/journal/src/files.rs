@@ -12,11 +12,14 @@ use crate::storage::Storage;
 /// What is written under this ending is not finished.
 pub(crate) const UNFINISHED: &str = ".tmp";
 
+/// The ending of a segment that is not compressed.
+const PLAIN: &str = "ndjson";
+
 /// The file that holds the journal's name for itself.
 pub(crate) const ID: &str = "ID";
 
 pub(crate) fn plain_name(first: Seq) -> String {
-    format!("{first:020}.ndjson")
+    format!("{first:020}.{PLAIN}")
 }
 
 pub(crate) fn compressed_name(first: Seq) -> String {
@@ -61,7 +64,7 @@ impl Inventory {
             }
         } else if let Some((first, ending)) = first_of(&name) {
             match ending {
-                "ndjson" => self.plain.push(first),
+                PLAIN => self.plain.push(first),
                 "ndjson.zst" => self.compressed.push(first),
                 "memory" => self.memories.push(first),
                 _ => {}
@@ -87,6 +90,13 @@ pub(crate) fn first_of(name: &str) -> Option<(Seq, &str)> {
         .ok()
         .filter(|&first: &Seq| is_number && first > 0)?;
     Some((first, ending))
+}
+
+/// True where this is the name of a segment that is not compressed, such as
+/// `00000000000000000001.ndjson`. The one that is being written may have no record yet.
+#[must_use]
+pub fn is_plain_name(name: &str) -> bool {
+    first_of(name).is_some_and(|(_, ending)| ending == PLAIN)
 }
 
 /// Writes a small file so that it is there with all its content, or as it was before.
@@ -211,5 +221,8 @@ mod tests {
         );
         assert!(found.has_id);
         assert_eq!(found.segments(), [1, 9]);
+        assert!(is_plain_name("00000000000000000001.ndjson"));
+        assert!(!is_plain_name("00000000000000000001.ndjson.zst"));
+        assert!(!is_plain_name("1.ndjson"));
     }
 }

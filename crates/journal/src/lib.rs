@@ -68,6 +68,7 @@ mod upkeep;
 mod writer;
 
 pub use config::{Config, MAX_APPEND_RECORDS};
+pub use files::is_plain_name;
 pub use folder::Folder;
 pub use format::{LineFault, MAX_LINE_BYTES, Numbered, decode, encode, is_segment};
 pub use health::{Counters, Health, State};
