@@ -12,7 +12,7 @@ use twzrd_domain::ports::{
     BatchStore, Clock, IngestStore, JournalFolder, SealStore, SuppressionStore, TreeStore,
 };
 use twzrd_supervision::{
-    Backoff, ChildRef, ChildSpec, CoolDown, Intensity, Restart, Shutdown, Stall, Strategy,
+    Backoff, Child, ChildRef, ChildSpec, CoolDown, Intensity, Restart, Shutdown, Stall, Strategy,
     SupervisorSpec,
 };
 
@@ -215,6 +215,28 @@ impl Refs {
             journal: self.journal.clone(),
             patience,
         }
+    }
+
+    /// Each child that is there once, in the order of its start.
+    #[must_use]
+    pub fn children(&self) -> [&dyn Child; 9] {
+        [
+            &self.journal,
+            &self.filter,
+            &self.batcher,
+            &self.sealer,
+            &self.trees,
+            &self.publisher,
+            &self.listener,
+            &self.gap_ledger,
+            &self.roster,
+        ]
+    }
+
+    /// The child of this name, if it is one that is there once.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Option<&dyn Child> {
+        self.children().into_iter().find(|child| child.id() == name)
     }
 }
 

@@ -11,7 +11,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ractor::Message;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,7 @@ use tracing::info;
 use twzrd_actors::board::Board;
 use twzrd_actors::tree::Refs;
 use twzrd_simulator::{Cut, Garbage, Simulator, Target};
-use twzrd_supervision::ChildRef;
+use twzrd_supervision::Child;
 
 use super::strike::{Kind, Schedule, Strike, Tally, pick};
 
@@ -169,13 +168,13 @@ impl Place {
     fn strike(&self, strike: Strike) -> Option<Struck> {
         let Strike { kind, draw, .. } = strike;
         match kind {
-            Kind::Journal => kill(&self.refs.journal, "journal"),
-            Kind::SuppressionFilter => kill(&self.refs.filter, "suppression_filter"),
-            Kind::ParticipationBatcher => kill(&self.refs.batcher, "participation_batcher"),
-            Kind::EpochSealer => kill(&self.refs.sealer, "epoch_sealer"),
-            Kind::TreeBuilder => kill(&self.refs.trees, "tree_builder"),
-            Kind::GapLedger => kill(&self.refs.gap_ledger, "gap_ledger"),
-            Kind::ChannelRoster => kill(&self.refs.roster, "channel_roster"),
+            Kind::Journal
+            | Kind::SuppressionFilter
+            | Kind::ParticipationBatcher
+            | Kind::EpochSealer
+            | Kind::TreeBuilder
+            | Kind::GapLedger
+            | Kind::ChannelRoster => kill(self.refs.child(kind.name())?, kind.name()),
             Kind::Collector => {
                 let rooms = self.board.rooms();
                 let room = rooms.get(pick(draw, rooms.len()))?;
@@ -234,16 +233,13 @@ impl Place {
     }
 }
 
-/// Kills the actor behind a reference, and says how to wait for its next life.
-fn kill<M: Message>(child: &ChildRef<M>, name: &str) -> Option<Struck> {
-    let mut lives = child.subscribe();
-    let life = child.current()?;
-    let (ended, begun) = (life.number(), Instant::now());
-    life.actor().kill();
+/// Kills an actor, and says how to wait for its next life.
+fn kill(child: &dyn Child, name: &str) -> Option<Struck> {
+    let begun = Instant::now();
+    let again = child.lives_again(child.kill()?);
     let back = async move {
-        let next = lives.wait_for(|life| life.as_ref().is_some_and(|life| life.number() > ended));
-        let next = timeout(BACK_WITHIN, next).await;
-        matches!(next, Ok(Ok(_))).then(|| begun.elapsed())
+        let again = timeout(BACK_WITHIN, again).await;
+        matches!(again, Ok(true)).then(|| begun.elapsed())
     };
     Some(Struck {
         what: format!("{name} killed"),

@@ -1,7 +1,6 @@
 //! Makes actors panic at steps, and knows when an actor that ended runs again.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
@@ -10,12 +9,12 @@ use tokio::time::Instant;
 use twzrd_actors::board::Board;
 use twzrd_actors::step::{Probe, Step};
 use twzrd_actors::tree::Refs;
-use twzrd_supervision::{ChildRef, Incarnation};
+use twzrd_supervision::{Child, NextLife};
 
 use crate::dice::Dice;
 
 /// Resolves once an actor runs again; false where it is no longer wanted.
-pub(crate) type Back = Pin<Box<dyn Future<Output = bool> + Send>>;
+pub(crate) type Back = NextLife;
 
 /// A panic that waits for its step.
 struct Armed {
@@ -95,32 +94,18 @@ impl Actors {
     /// Kills an actor; of collectors and connections, one of them. It is not asked, and cleans
     /// nothing up. None where there is none that runs.
     pub(crate) fn kill(&self, name: &str, dice: &mut Dice) -> Option<Back> {
-        let refs = &self.refs;
+        let kill = |child: &dyn Child| child.kill().map(|life| child.lives_again(life));
         match name {
-            "journal" => kill(&refs.journal),
-            "suppression_filter" => kill(&refs.filter),
-            "participation_batcher" => kill(&refs.batcher),
-            "epoch_sealer" => kill(&refs.sealer),
-            "tree_builder" => kill(&refs.trees),
-            "gap_ledger" => kill(&refs.gap_ledger),
-            "channel_roster" => kill(&refs.roster),
             "collector" => one_of(self.board.rooms(), dice).and_then(|room| kill(room.collector())),
             "connection" => one_of(self.board.links(), dice).and_then(|link| kill(link.child())),
-            other => panic!("there is no actor {other}"),
+            name => kill(self.refs.child(name).unwrap()),
         }
     }
 
     /// Resolves once an actor of this name runs that does not run now.
     fn again(&self, name: &str) -> Back {
-        let refs = &self.refs;
+        let again = |child: &dyn Child| child.lives_again(child.life().unwrap_or(0));
         match name {
-            "journal" => again(&refs.journal),
-            "suppression_filter" => again(&refs.filter),
-            "participation_batcher" => again(&refs.batcher),
-            "epoch_sealer" => again(&refs.sealer),
-            "tree_builder" => again(&refs.trees),
-            "gap_ledger" => again(&refs.gap_ledger),
-            "channel_roster" => again(&refs.roster),
             "collector" => {
                 let rooms = self.board.rooms();
                 let every = rooms.iter().chain([self.board.server()]);
@@ -130,7 +115,7 @@ impl Actors {
                 let links = self.board.links();
                 any(links.iter().map(|link| again(link.child())).collect())
             }
-            other => panic!("there is no actor {other}"),
+            name => again(self.refs.child(name).unwrap()),
         }
     }
 }
@@ -139,29 +124,6 @@ fn one_of<T>(mut all: Vec<T>, dice: &mut Dice) -> Option<T> {
     let count = u64::try_from(all.len()).unwrap();
     let place = (count > 0).then(|| dice.below(count))?;
     Some(all.swap_remove(usize::try_from(place).unwrap()))
-}
-
-fn kill<M: ractor::Message>(child: &ChildRef<M>) -> Option<Back> {
-    let life = child.current()?;
-    let back = next_life(child, life.number());
-    life.actor().kill();
-    Some(back)
-}
-
-fn again<M: ractor::Message>(child: &ChildRef<M>) -> Back {
-    next_life(
-        child,
-        child.current().as_ref().map_or(0, Incarnation::number),
-    )
-}
-
-fn next_life<M: ractor::Message>(child: &ChildRef<M>, last: u64) -> Back {
-    let mut lives = child.subscribe();
-    Box::pin(async move {
-        let next =
-            |life: &Option<Incarnation<M>>| life.as_ref().is_some_and(|it| it.number() > last);
-        lives.wait_for(next).await.is_ok()
-    })
 }
 
 /// The first of them that comes.

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 use twzrd_journal::testing::{EIO, ENOSPC, Fault as Failing, Op};
 use twzrd_simulator::Target;
+use twzrd_supervision::Child;
 use twzrd_testkit::fake::Fault as Failure;
 use twzrd_testkit::proxy::{Close, CommitFault, Direction, Handle, Pace, Refusal, Ways};
 use twzrd_testkit::scenario::DatabaseFault;
@@ -323,9 +324,7 @@ async fn in_front(world: &World, dice: &mut Dice, fault: DatabaseFault) -> Answe
             while begun.elapsed() < within {
                 tokio::task::yield_now().await;
             }
-            if let Some(life) = world.refs.batcher.current() {
-                life.actor().kill();
-            }
+            world.refs.batcher.kill();
         }
         DatabaseFault::Gone(time) => {
             faults.hook(|_| Some(Failure::Transient));

@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use twzrd_simulator::{Cut, Garbage, Target};
+use twzrd_supervision::Child;
 
-use crate::kills::{NO_ESCALATION, kill};
+use crate::kills::NO_ESCALATION;
 use crate::world::{Plan, World};
 
 const SECONDS: u64 = 60;
@@ -90,18 +91,16 @@ async fn every_actor_is_killed_once_a_second_under_full_load() {
     for now in 1..=SECONDS {
         second(&world, now).await;
         let refs = &world.live.running.refs;
-        kill(&refs.journal);
-        kill(&refs.filter);
-        kill(&refs.batcher);
-        kill(&refs.sealer);
-        kill(&refs.trees);
-        kill(&refs.gap_ledger);
-        kill(&refs.roster);
+        for child in refs.children() {
+            child.kill();
+        }
         // A connection takes its socket with it, and so lines that nobody has read.
         let links = world.live.board.links();
-        kill(links[usize::try_from(now).unwrap() % links.len()].child());
+        links[usize::try_from(now).unwrap() % links.len()]
+            .child()
+            .kill();
         for room in world.live.board.rooms() {
-            kill(room.collector());
+            room.collector().kill();
         }
     }
     end(world).await;

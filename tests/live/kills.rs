@@ -2,17 +2,10 @@
 
 use std::time::Duration;
 
-use twzrd_supervision::ChildRef;
+use twzrd_supervision::Child;
 use twzrd_testkit::postgres::Postgres;
 
 use crate::world::{Plan, World};
-
-/// Kills whatever runs behind a reference now. It is not asked, and cleans nothing up.
-pub(crate) fn kill<M: ractor::Message>(child: &ChildRef<M>) {
-    if let Some(life) = child.current() {
-        life.actor().kill();
-    }
-}
 
 /// Limits that such a storm of kills does not reach.
 pub(crate) const NO_ESCALATION: &str = r"
@@ -52,14 +45,13 @@ async fn kill_behind_the_sockets(database_url: Option<String>, grace_seconds: Op
     let refs = &world.live.running.refs;
     for round in 0..8 {
         tokio::time::sleep(Duration::from_millis(900)).await;
-        kill(&refs.journal);
-        kill(&refs.filter);
-        kill(&refs.batcher);
-        kill(&refs.sealer);
-        kill(&refs.trees);
-        kill(&refs.gap_ledger);
+        for child in refs.children() {
+            if child.id() != "channel_roster" {
+                child.kill();
+            }
+        }
         for room in world.live.board.rooms().iter().skip(round % 2).step_by(2) {
-            kill(room.collector());
+            room.collector().kill();
         }
     }
     world.settle().await;
@@ -90,9 +82,9 @@ async fn killing_connections_and_the_roster_loses_nothing_that_was_read() {
     world.simulator.set_rate(1_000);
     for round in 0..5 {
         tokio::time::sleep(Duration::from_millis(900)).await;
-        kill(&world.live.running.refs.roster);
+        world.live.running.refs.roster.kill();
         let links = world.live.board.links();
-        kill(links[round % links.len()].child());
+        links[round % links.len()].child().kill();
     }
     world.all_heard().await;
     world.settle().await;

@@ -21,7 +21,7 @@ use twzrd_domain::identity::{Channel, Name, UserHash};
 use twzrd_domain::ports::{Clock, JournalFolder};
 use twzrd_domain::record::{Append, Record};
 use twzrd_domain::roster::{Listing, Roster};
-use twzrd_supervision::{ChildRef, Tree};
+use twzrd_supervision::{Child, ChildRef, Tree};
 use twzrd_testkit::fake::FakeJudge;
 
 use crate::common::{ANSWER_WITHIN, World};
@@ -140,34 +140,21 @@ impl Life {
     }
 
     pub(crate) fn kill(&self, actor: &str, random: &mut ChaCha8Rng) -> bool {
-        let refs = &self.refs;
-        match actor {
-            "journal" => kill(&refs.journal),
-            "suppression_filter" => kill(&refs.filter),
-            "participation_batcher" => kill(&refs.batcher),
-            "epoch_sealer" => kill(&refs.sealer),
-            "tree_builder" => kill(&refs.trees),
-            "gap_ledger" => kill(&refs.gap_ledger),
-            "channel_roster" => kill(&refs.roster),
+        let life = match actor {
             "collector" => {
                 let rooms = self.board.rooms();
                 rooms
                     .choose(random)
-                    .is_some_and(|room| kill(room.collector()))
+                    .and_then(|room| room.collector().kill())
             }
             "connection" => {
                 let links = self.board.links();
-                links.choose(random).is_some_and(|link| kill(link.child()))
+                links.choose(random).and_then(|link| link.child().kill())
             }
-            other => panic!("there is no actor {other}"),
-        }
+            name => self.refs.child(name).unwrap().kill(),
+        };
+        life.is_some()
     }
-}
-
-/// Kills whatever runs behind a reference now. It is not asked, and cleans nothing up.
-fn kill<M: ractor::Message>(child: &ChildRef<M>) -> bool {
-    let life = child.current();
-    life.inspect(|life| life.actor().kill()).is_some()
 }
 
 fn roster(wanted: &BTreeSet<Channel>) -> Arc<Roster> {

@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{HOUR, an_hour, at, lines, named, presence, signal, sorted};
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
 use twzrd_domain::batch::{Batch, Groups};
 use twzrd_domain::event::Outcome;
 use twzrd_domain::ports::{BatchStore, Committed, StoreError};
@@ -145,6 +145,14 @@ async fn holding(url: String, sql: &str) -> DatabaseConnection {
     let other = Database::connect(options).await.unwrap();
     other.execute_unprepared(sql).await.unwrap();
     other
+}
+
+/// Whether somebody waits for a lock in the database of this connection.
+async fn somebody_waits(other: &DatabaseConnection) -> bool {
+    let waits = "SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+        WHERE d.datname = current_database() AND NOT l.granted";
+    let waits = Statement::from_string(other.get_database_backend(), waits);
+    other.query_one_raw(waits).await.unwrap().is_some()
 }
 
 #[tokio::test]
@@ -288,16 +296,16 @@ async fn a_black_hole_within_a_transaction_ends_the_commit_in_time() {
             "BEGIN; LOCK TABLE user_signals IN EXCLUSIVE MODE",
         )
         .await;
-        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-            AND application_name = 'twzrd' AND wait_event_type = 'Lock'";
         let falls = async {
-            while world.database.run(waits).unwrap() == "0" {
+            while !somebody_waits(&other).await {
                 tokio::task::yield_now().await;
             }
             world.handle().black_hole(ways);
         };
+        // So long, too, the wait for the lock can be noticed.
         let patient = Timeouts {
             lock: Duration::from_secs(60),
+            statement: Duration::from_secs(4),
             ..HASTE
         };
         let store = Store::postgres_with(&world.url, Groups::default(), 2, patient);

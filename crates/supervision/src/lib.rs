@@ -129,6 +129,7 @@
 
 mod birth;
 mod check;
+mod child;
 mod child_ref;
 mod context;
 mod error;
@@ -142,6 +143,7 @@ mod supervisor_ref;
 mod tree;
 mod vitals;
 
+pub use child::{Child, NextLife};
 pub use child_ref::{ChildRef, FeedGauge, Incarnation};
 pub use context::{WaitGuard, set_feed, waiting_for};
 pub use error::{ChildError, RefError, SpecError, StartError};
