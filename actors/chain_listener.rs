@@ -22,7 +22,7 @@ use twzrd_domain::settlement::EpochMode;
 
 use crate::later::Later;
 use crate::step::{Probe, Step};
-use crate::weather::Weather;
+use crate::weather::{Waiting, Weather};
 
 /// How many transactions are recorded at once.
 const BATCH: usize = 200;
@@ -72,7 +72,7 @@ pub struct ListenerCounters {
 }
 
 /// The counts at a moment, since the process began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListenerCounts {
     /// Transactions that were recorded.
     pub transactions: u64,
@@ -86,6 +86,8 @@ pub struct ListenerCounts {
     pub hints: u64,
     /// How often the subscription ended or was given up on.
     pub subscriptions_lost: u64,
+    /// Why nothing is recorded now, where that is so.
+    pub waits_for: Option<Waiting>,
 }
 
 impl ListenerCounters {
@@ -100,6 +102,7 @@ impl ListenerCounters {
             slot: of(&self.slot),
             hints: of(&self.hints),
             subscriptions_lost: of(&self.subscriptions_lost),
+            waits_for: None,
         }
     }
 }

@@ -27,4 +27,4 @@ pub mod step;
 pub mod suppression_filter;
 pub mod tree;
 pub mod tree_builder;
-mod weather;
+pub mod weather;

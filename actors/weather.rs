@@ -4,12 +4,22 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use tracing::{info, warn};
+use twzrd_domain::epoch::UnixMs;
 use twzrd_supervision::{WaitGuard, waiting_for};
 
 /// The first wait after a failure.
 const FIRST: Duration = Duration::from_millis(20);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(5);
+
+/// What an actor waits for, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// When it began to wait.
+    pub since: UnixMs,
+    /// What stands in its way now.
+    pub reason: String,
+}
 
 /// How long something has been away, and how long to wait before the next try.
 ///

@@ -9,6 +9,8 @@ use twzrd_domain::identity::Channel;
 use twzrd_domain::publication::Step;
 use twzrd_domain::settlement::Why;
 
+use crate::weather::Waiting;
+
 /// How many channels are counted by name: the first ones. The settled roots of others are counted
 /// under the empty name.
 const CHANNELS: usize = 100;
@@ -40,6 +42,8 @@ pub struct PublisherCounts {
     pub failed: BTreeMap<&'static str, u64>,
     /// Roots that were not where their finalized transaction had put them, each time.
     pub contradictions: u64,
+    /// Why nothing goes on now, where that is so.
+    pub waits_for: Option<Waiting>,
 }
 
 impl PublisherCounters {
