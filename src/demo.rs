@@ -51,7 +51,9 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 const READ_WITHIN: Duration = Duration::from_secs(5);
 /// How long its collectors may take to bring that into the journal.
 const COLLECT_WITHIN: Duration = Duration::from_secs(30);
-/// How often it is looked whether they have.
+/// How long the service may take to record what the wallets were paid.
+const RECORD_WITHIN: Duration = Duration::from_secs(30);
+/// How often it is looked whether that is done.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// In front of what stands below a line of the view.
@@ -96,7 +98,7 @@ pub async fn run(
         shown = show(settings, folder, args) => shown,
         _ = signals.next() => return Ok(Code::Interrupted),
     };
-    let (demo, mut settings) = shown?;
+    let (mut demo, mut settings) = shown?;
     let storm = args.chaos.then(|| demo.storm(args.seed));
     let ended = {
         let title = demo.title(folder, args);
@@ -114,6 +116,7 @@ pub async fn run(
             Some(storm) => Some((demo.simulator.log(), storm.end().await)),
             None => None,
         };
+        demo.end_claims().await;
         let settled = demo.settled();
         demo.stop().await;
         ended?;
@@ -289,6 +292,23 @@ impl Demo {
             "on chain: {settled} roots settled by {} transactions; {} claims sent, {} refused, {} paid and recorded",
             facts.publisher.transactions, claimed.sent, claimed.refused, facts.listener.claims
         ))
+    }
+
+    /// Has the wallets claim no more, and waits until all that they were paid is recorded.
+    async fn end_claims(&mut self) {
+        let Some(claimants) = &mut self.claimants else {
+            return;
+        };
+        claimants.end().await;
+        let sent = claimants.tally().sent;
+        let recorded = async {
+            while (self.facts)().listener.claims < sent {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(RECORD_WITHIN, recorded).await.is_err() {
+            tracing::warn!(sent, "not all claims that were sent were recorded in time");
+        }
     }
 
     fn storm(&self, seed: u64) -> Storm {

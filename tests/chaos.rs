@@ -102,7 +102,7 @@ fn play(kills: u64, seed: u64, stage: fn() -> ProcessStage, scenario: fn(u64) ->
         let mut stage = stage();
         let report = scenario(seed).play(&mut stage);
         let report = report.unwrap_or_else(|broken| panic!("{broken}"));
-        assert!(report.accepted > 1000, "only {} lines", report.accepted);
+        assert!(report.accepted > 100, "only {} lines", report.accepted);
         let seen = stage.sealed();
         assert!(seen > 0, "nothing was seen sealed before a kill");
         let certain = stage.certain;
@@ -111,7 +111,8 @@ fn play(kills: u64, seed: u64, stage: fn() -> ProcessStage, scenario: fn(u64) ->
         reports.add(report);
         for (phase, total) in Phase::ALL.iter().zip(&mut totals) {
             let kills = stage.kills.get(phase).copied().unwrap_or(0);
-            assert!(kills > 0, "seed {seed}: no kill fell on {phase:?}");
+            let all = &stage.kills;
+            assert!(kills > 0, "seed {seed}: no kill fell on {phase:?}: {all:?}");
             *total += kills;
         }
     }

@@ -1,6 +1,6 @@
 //! A demo with a local chain: its wallets belong to people who chat, and claim what is settled.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use serde::Deserialize;
 use solana_sdk::message::Message;
 use solana_sdk::transaction::Transaction;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use twzrd_chain::keys::Signer;
 use twzrd_chain::program::Program;
 use twzrd_chain::program::instruction::{Claim, claim_channel_open};
@@ -128,7 +129,7 @@ impl LocalChain {
         Ok(())
     }
 
-    /// Has the wallets claim whatever is settled, until it is dropped.
+    /// Has the wallets claim whatever is settled, until they are ended or dropped.
     pub(super) fn claim(&self, gateway: &str, length: EpochLength) -> Result<Claimants, Failure> {
         let program = Program::parse(&self.scene.program, &self.scene.mint);
         let urls = [self.scene.http_url.clone()];
@@ -144,15 +145,13 @@ impl LocalChain {
             wallets: self.wallets()?,
             length,
             tally: Arc::default(),
-            claimed: BTreeSet::new(),
+            claimed: BTreeMap::new(),
+            end: CancellationToken::new(),
         };
-        let tally = Arc::clone(&claimant.tally);
+        let (tally, end) = (Arc::clone(&claimant.tally), claimant.end.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(claimant.run());
-        Ok(Claimants {
-            tally,
-            _tasks: tasks,
-        })
+        Ok(Claimants { tally, end, tasks })
     }
 }
 
@@ -168,12 +167,19 @@ pub(super) struct Claimed {
 /// The wallets at work.
 pub(super) struct Claimants {
     tally: Arc<Mutex<Claimed>>,
-    _tasks: JoinSet<()>,
+    end: CancellationToken,
+    tasks: JoinSet<()>,
 }
 
 impl Claimants {
     pub(super) fn tally(&self) -> Claimed {
         *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends them, behind the claim that they are at.
+    pub(super) async fn end(&mut self) {
+        self.end.cancel();
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 
@@ -185,8 +191,9 @@ struct Claimant {
     wallets: Vec<(Login, Signer)>,
     length: EpochLength,
     tally: Arc<Mutex<Claimed>>,
-    /// Epochs and channels whose claims were sent.
-    claimed: BTreeSet<(u64, String)>,
+    /// By epoch and channel, how many wallets have claimed: the first ones.
+    claimed: BTreeMap<(u64, String), usize>,
+    end: CancellationToken,
 }
 
 #[derive(Deserialize)]
@@ -206,7 +213,10 @@ impl Claimant {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                () = self.end.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
             // What could not be done now is found again at the next look.
             if let Err(error) = self.look().await {
                 tracing::warn!(%error, "a look for something to claim failed");
@@ -230,16 +240,21 @@ impl Claimant {
             .error_for_status()?
             .json()
             .await?;
-        self.claimed.retain(|(epoch, _)| *epoch >= oldest);
+        self.claimed.retain(|(epoch, _), _| *epoch >= oldest);
         for sealed in page.epochs {
-            let place = (sealed.epoch, sealed.channel);
-            if sealed.settled_at.is_none() || self.claimed.contains(&place) {
+            if sealed.settled_at.is_none() {
                 continue;
             }
-            for number in 0..self.wallets.len() {
+            let place = (sealed.epoch, sealed.channel);
+            let done = self.claimed.get(&place).copied().unwrap_or(0);
+            for number in done..self.wallets.len() {
+                if self.end.is_cancelled() {
+                    return Ok(());
+                }
                 self.claim(place.0, &place.1, number).await?;
+                // After each: who has claimed is refused at another try.
+                self.claimed.insert(place.clone(), number + 1);
             }
-            self.claimed.insert(place);
         }
         Ok(())
     }

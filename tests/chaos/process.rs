@@ -72,7 +72,7 @@ const MOMENTS: [Option<Phase>; 10] = [
     Some(Phase::Sealing),
     Some(Phase::Start),
     Some(Phase::Joining),
-    None,
+    Some(Phase::Running),
     None,
     None,
     None,
@@ -264,7 +264,11 @@ impl ProcessStage {
                 self.until_running()?;
                 sleep(self.dice.up_to_ms(30));
             }
-            Some(Phase::Running) | None => {}
+            Some(Phase::Running) => {
+                let accepts = |stage: &mut Self| Ok(stage.waiting.is_none());
+                self.watch_for(PATIENCE, accepts)?;
+            }
+            None => {}
         }
         if !self.kill_at_once(phase)? {
             // It had come to the end of its stop: the next one is struck instead.

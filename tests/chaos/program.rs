@@ -67,14 +67,19 @@ impl Program {
 
     /// Fails where it has ended, or has logged what must not be.
     pub(crate) fn check(&mut self) -> Result<(), String> {
-        if let Some(fault) = &hold(&self.told).fault {
-            return Err(format!("the process logged {fault}"));
-        }
+        self.no_fault()?;
         match self.child.try_wait() {
             Ok(None) => Ok(()),
             Ok(Some(status)) => Err(format!("the process ended: {status}\n{}", self.log())),
             Err(error) => Err(format!("the process cannot be asked: {error}")),
         }
+    }
+
+    fn no_fault(&self) -> Result<(), String> {
+        let fault = hold(&self.told).fault.clone();
+        fault.map_or(Ok(()), |fault| {
+            Err(format!("the process logged {fault}\n{}", self.log()))
+        })
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -121,9 +126,7 @@ impl Program {
         if let Some(reader) = self.reader.take() {
             drop(reader.join());
         }
-        if let Some(fault) = &hold(&self.told).fault {
-            return Err(format!("the process logged {fault}"));
-        }
+        self.no_fault()?;
         Ok((status, self.log()))
     }
 

@@ -5,7 +5,15 @@ use std::time::Duration;
 use twzrd_supervision::Child;
 use twzrd_testkit::postgres::Postgres;
 
-use crate::world::{Plan, World};
+use crate::world::{PATIENCE, Plan, World};
+
+/// Those of whom it is held that each round has killed them.
+const EVERY_ROUND: [&str; 4] = [
+    "journal",
+    "suppression_filter",
+    "participation_batcher",
+    "epoch_sealer",
+];
 
 /// Limits that such a storm of kills does not reach.
 pub(crate) const NO_ESCALATION: &str = r"
@@ -45,6 +53,13 @@ async fn kill_behind_the_sockets(database_url: Option<String>, grace_seconds: Op
     let refs = &world.live.running.refs;
     for round in 0..8 {
         tokio::time::sleep(Duration::from_millis(900)).await;
+        for name in EVERY_ROUND {
+            let runs = refs.child(name).unwrap().lives_again(0);
+            assert!(
+                tokio::time::timeout(PATIENCE, runs).await.unwrap(),
+                "{name}"
+            );
+        }
         for child in refs.children() {
             if child.id() != "channel_roster" {
                 child.kill();
@@ -57,12 +72,7 @@ async fn kill_behind_the_sockets(database_url: Option<String>, grace_seconds: Op
     world.settle().await;
     world.equals_a_replay_of_the_log().await;
     let snapshot = world.live.running.tree.which_children();
-    for name in [
-        "journal",
-        "suppression_filter",
-        "participation_batcher",
-        "epoch_sealer",
-    ] {
+    for name in EVERY_ROUND {
         let child = snapshot.find(&format!("root/settlement/{name}")).unwrap();
         assert!(child.restarts >= 8, "{name}: {}", child.restarts);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use twzrd_simulator::{Cut, Garbage, Target};
 
-use crate::world::{Plan, World};
+use crate::world::{Plan, World, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_delivered_line_is_in_the_ledger_and_the_roots_are_those_of_a_replay() {
@@ -40,20 +40,25 @@ async fn cuts_reconnects_garbage_and_duplicates_change_no_root() {
         world.simulator.cut(Target::Socket(socket), cut);
         pause().await;
     }
+    let counters = world.live.board.counters();
+    until("each cut is noticed", || async {
+        counters.read().losses >= 3
+    })
+    .await;
     world.all_heard().await;
-    let before = world.live.board.counters().read();
-    assert_eq!(before.losses, 3);
+    assert_eq!(counters.read().losses, 3);
     world
         .simulator
         .reconnect(Target::All, Duration::from_secs(20));
-    pause().await;
+    let all_moved = || async { counters.read().reconnects >= 4 };
+    until("every connection is replaced", all_moved).await;
     world.all_heard().await;
     pause().await;
     world.settle().await;
     let ledger = world.equals_a_replay_of_the_log().await;
     assert!(ledger.duplicate > 20, "{ledger:?}");
     assert!(ledger.invalid > 4, "{ledger:?}");
-    let counts = world.live.board.counters().read();
+    let counts = counters.read();
     assert_eq!(counts.reconnects, 4, "one for each connection");
     assert!(counts.broken >= 1, "the half line is counted: {counts:?}");
     world.no_limit_was_broken();

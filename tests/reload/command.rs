@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 use crate::support::{Place, Run, finish};
 
@@ -176,10 +177,10 @@ fn what_is_no_twzrd_is_told_from_a_process_that_is_away() {
         assert_eq!(run.code, 69, "{}", run.err);
         assert!(run.err.contains("is no process of twzrd"), "{}", run.err);
     }
-    let address: SocketAddr = {
-        let server = TcpListener::bind("127.0.0.1:0").unwrap();
-        server.local_addr().unwrap()
-    };
+    // Bound and not listening: nobody else gets the port.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address: SocketAddr = nobody.local_addr().unwrap();
     let run = command(&["list", "--url", &format!("http://{address}")]);
     assert_eq!(run.code, 69);
     assert_eq!(

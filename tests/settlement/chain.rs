@@ -34,6 +34,11 @@ impl Local {
 
     /// With these lines in the publisher's section.
     pub(crate) fn with(node: NodeConfig, publisher: &str) -> Self {
+        Self::paced(node, SLOT, publisher)
+    }
+
+    /// With slots of this length.
+    pub(crate) fn paced(node: NodeConfig, slot: Duration, publisher: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -46,7 +51,7 @@ impl Local {
         let plan = FaultPlan::new(1);
         let anywhere = "127.0.0.1:0".parse().unwrap();
         let (served, proxy) = runtime.block_on(async {
-            let served = scene.node.serve(anywhere, Some(SLOT)).await.unwrap();
+            let served = scene.node.serve(anywhere, Some(slot)).await.unwrap();
             let (http, ws) = (served.http_url(), served.ws_url());
             let proxy = FaultyProxy::start(anywhere, &http, &ws, plan.clone(), None).await;
             (served, proxy.unwrap())
@@ -108,6 +113,11 @@ impl Local {
         )
     }
 
+    /// What the service has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.place.path("service.log")).unwrap_or_default()
+    }
+
     /// Where a root stands, by the command line.
     pub(crate) fn shown(&self, channel: &str) -> Value {
         let epoch = crate::support::HOUR.to_string();
@@ -136,12 +146,10 @@ impl Local {
             if shown["state"] == state {
                 return shown;
             }
-            let log =
-                || std::fs::read_to_string(self.place.path("service.log")).unwrap_or_default();
             assert!(
                 begun.elapsed() < PATIENCE,
                 "{shown} is not {state}; the log:\n{}",
-                log()
+                self.log()
             );
             std::thread::sleep(Duration::from_millis(50));
         }

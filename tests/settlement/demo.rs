@@ -68,12 +68,13 @@ fn a_demo_settles_the_roots_of_thirty_channels_and_pays_the_wallets_that_prove()
     let (settled, paid) = (figure(line, "roots"), figure(line, "paid"));
     assert!(settled >= 30, "{line}");
     assert!(paid > 0 && figure(line, "refused") == 0, "{line}");
+    assert_eq!(figure(line, "sent"), paid, "{line}");
     // The books of the program, those of the service, and the wallets agree.
     let rows = query(
         &place,
         "SELECT channel, chain_epoch, idx, amount, user_pubkey FROM claims ORDER BY 1, 2, 3",
     );
-    assert!(rows.len() as u64 >= paid, "{line}");
+    assert_eq!(rows.len() as u64, paid, "{line}");
     let mut amounts = std::collections::BTreeMap::<String, u64>::new();
     for row in &rows {
         let [channel, number, index, amount, wallet] = row.as_slice() else {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use twzrd_domain::identity::Name;
+use twzrd_localnet::NodeConfig;
 use twzrd_localnet::faults::{Fault, Kind, Rule};
 
 use crate::chain::{Local, PATIENCE};
@@ -48,11 +49,17 @@ fn a_process_that_is_killed_at_any_step_settles_each_root_once() {
             &[waits_at(&["getMultipleAccounts"], 2)],
         ),
         (
-            "read back, and followed",
+            "while the listener reads what was before",
             &[waits_at(&["getTransaction"], 0)],
         ),
     ];
-    let local = Local::new();
+    // A second from landing to finality: time enough to meet each call in between, also where the
+    // machine is slow, and a blockhash that a restart does not outlive.
+    let node = NodeConfig {
+        finality_slots: 10,
+        ..NodeConfig::default()
+    };
+    let local = Local::paced(node, Duration::from_millis(100), "auto_publish = true\n");
     for (number, (told, rules)) in steps.into_iter().enumerate() {
         let channel = format!("channel{number}");
         let _ = std::fs::remove_dir_all(local.place.path("data"));
@@ -64,7 +71,12 @@ fn a_process_that_is_killed_at_any_step_settles_each_root_once() {
         let service = local.service();
         let begun = Instant::now();
         while local.plan.struck(Kind::Hang) == struck {
-            assert!(begun.elapsed() < PATIENCE, "{told}: the call was not made");
+            let is_late = begun.elapsed() > PATIENCE;
+            assert!(
+                !is_late,
+                "{told}: the call was not made; the log:\n{}",
+                local.log()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         service.kill();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use twzrd::status::Client;
 
@@ -200,9 +200,11 @@ fn unavailable(run: &Run, told: &str) {
 
 #[test]
 fn where_no_process_listens_the_code_says_so() {
-    let server = Server::start(process);
-    let (url, address) = (server.url(), server.address.to_string());
-    drop(server);
+    // Bound and not listening: nobody else gets the port.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = nobody.local_addr().unwrap().to_string();
+    let url = format!("http://{address}");
     let told = format!("twzrd: no answer from {url}: Connection refused (os error 111)\n");
     for args in [
         &["--url", &url][..],

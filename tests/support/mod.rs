@@ -49,8 +49,17 @@ impl Run {
     }
 }
 
-/// A working folder of a test's own.
+/// A working folder of a test's own. That of a test that fails stays, to be looked at.
 pub(crate) struct Place(tempfile::TempDir);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.disable_cleanup(true);
+            eprintln!("its folder stays: {}", self.0.path().display());
+        }
+    }
+}
 
 impl Place {
     pub(crate) fn new() -> Self {

@@ -25,8 +25,17 @@ on_both!(
 const HASTE: Timeouts = Timeouts {
     connection: Duration::from_millis(1500),
     lock: Duration::from_millis(100),
-    statement: Duration::from_millis(500),
+    statement: Duration::from_millis(1500),
 };
+
+/// A store in haste, over a schema that was made without.
+async fn in_haste(url: &str) -> Store {
+    let patient = Store::postgres(url, Groups::default(), 2).await.unwrap();
+    patient.close().await.unwrap();
+    Store::postgres_with(url, Groups::default(), 2, HASTE)
+        .await
+        .unwrap()
+}
 
 async fn a_schema_that_is_newer_is_refused_by_name(world: World) {
     world.run("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29990101_000001_later', 0)").await;
@@ -207,9 +216,7 @@ async fn a_write_lock_that_somebody_else_holds_is_transient_in_sqlite() {
 #[tokio::test]
 async fn a_row_lock_that_somebody_else_holds_is_transient_in_postgres() {
     let database = Postgres::start().unwrap();
-    let store = Store::postgres_with(&database.url(), Groups::default(), 2, HASTE)
-        .await
-        .unwrap();
+    let store = in_haste(&database.url()).await;
     let mut options = sea_orm::ConnectOptions::new(database.url());
     options.max_connections(1);
     let other = Database::connect(options).await.unwrap();
@@ -245,9 +252,7 @@ async fn a_row_lock_that_somebody_else_holds_is_transient_in_postgres() {
 #[tokio::test]
 async fn connections_that_the_server_cuts_are_transient() {
     let database = Postgres::start().unwrap();
-    let store = Store::postgres_with(&database.url(), Groups::default(), 2, HASTE)
-        .await
-        .unwrap();
+    let store = in_haste(&database.url()).await;
     let mut options = sea_orm::ConnectOptions::new(database.url());
     options.max_connections(1);
     let other = Database::connect(options).await.unwrap();
@@ -293,9 +298,7 @@ async fn connections_that_the_server_cuts_are_transient() {
 async fn a_server_that_is_away_is_transient_and_the_store_goes_on_when_it_is_back() {
     let database = Postgres::own().unwrap();
     let url = database.url();
-    let store = Store::postgres_with(&url, Groups::default(), 2, HASTE)
-        .await
-        .unwrap();
+    let store = in_haste(&url).await;
     let mut first = an_hour();
     first.to = at(1);
     store.commit(&first).await.unwrap();

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use twzrd_domain::chat::{ChatNetwork, Chunk, ConnectError, News, Socket};
 use twzrd_twitch::net::{Config, ConfigError, Credentials, TwitchNetwork};
 
@@ -321,9 +321,15 @@ async fn a_flood_before_the_welcome_is_left() {
 
 #[tokio::test]
 async fn nobody_listening_is_unreachable() {
-    let server = Server::bind().await;
-    let network = TwitchNetwork::new(with_token(server.config())).unwrap();
-    drop(server);
+    // Bound and not listening: nobody else gets the port.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    let config = Config {
+        tls: false,
+        ..Config::new("127.0.0.1", port, clock())
+    };
+    let network = TwitchNetwork::new(with_token(config)).unwrap();
     let error = soon(network.connect()).await.err().unwrap();
     assert_eq!(reason(error), "Connection refused (os error 111)");
     let config = Config::new("nowhere.invalid", 1, clock());

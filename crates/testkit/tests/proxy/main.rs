@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use twzrd_testkit::proxy::{Close, Direction, Pace, Proxy, Refusal, Snapshot, Ways};
 use world::{Pair, World, hear, hear_all, hears_nothing, say, soon};
 
@@ -308,9 +308,10 @@ async fn one_connection_too_many_is_refused() {
 async fn a_server_may_come_back_elsewhere() {
     let world = World::new().await;
     let mut old = world.pair().await;
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Bound and not listening: nobody else gets the port.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = nobody.local_addr().unwrap();
-    drop(nobody);
     world.handle().set_upstream(address.to_string());
     let mut client = world.connect().await.unwrap();
     let error = soon(client.read_u8()).await.unwrap_err();
