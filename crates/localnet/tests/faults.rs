@@ -96,6 +96,33 @@ async fn a_transaction_is_accepted_and_never_lands_or_lands_though_the_call_fail
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_slot_or_height_of_an_answer_is_absurd_and_which_follows_from_the_seed() {
+    let run = async |seed| {
+        let scene = scene();
+        let plan = FaultPlan::new(seed);
+        let client = client(FaultySender::of(&scene.node, plan.clone()));
+        scene.node.ticks(10);
+        plan.add(Rule::new(Fault::AbsurdNumber(7)));
+        assert_eq!(client.get_slot().await.unwrap(), 7);
+        assert_eq!(client.get_first_available_block().await.unwrap(), 7);
+        let mut seen = Vec::new();
+        for _ in 0..32 {
+            let info = client.get_epoch_info().await.unwrap();
+            let absurd = (info.absolute_slot == 7, info.block_height == 7);
+            assert!(absurd.0 != absurd.1, "one of the two: {info:?}");
+            seen.push(absurd.0);
+        }
+        assert!(seen.contains(&true) && seen.contains(&false));
+        let genesis = client.get_genesis_hash().await;
+        assert!(genesis.is_ok(), "there is no number in it");
+        assert_eq!(plan.struck(Kind::AbsurdNumber), 35);
+        seen
+    };
+    assert_eq!(run(1).await, run(1).await);
+    assert_ne!(run(1).await, run(2).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn notifications_are_lost_doubled_and_end_in_silence() {
     let scene = scene();
     let plan = FaultPlan::new(7);

@@ -10,8 +10,10 @@ use serde_json::json;
 use solana_client::rpc_client::GetConfirmedSignaturesForAddress2Config;
 use solana_client::rpc_config::RpcTransactionConfig;
 use solana_commitment_config::CommitmentConfig;
+use solana_sdk::clock::Clock;
 use solana_sdk::signature::Keypair;
 use solana_sdk::signer::Signer;
+use solana_sdk::sysvar;
 use solana_transaction_status_client_types::UiTransactionEncoding;
 use solana_transaction_status_client_types::option_serializer::OptionSerializer;
 use twzrd_localnet::scene::{Scene, SceneConfig};
@@ -167,6 +169,20 @@ async fn a_transaction_is_read_back_with_its_calls_and_balances() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_chains_own_time_is_that_of_the_block_that_is_asked() {
+    let scene = scene();
+    let clock = |commitment| {
+        let data = scene.node.data(&sysvar::clock::ID, commitment).unwrap();
+        let clock: Clock = bincode::deserialize(&data).unwrap();
+        (clock.slot, clock.unix_timestamp)
+    };
+    let first = NodeConfig::default().first_time;
+    scene.node.ticks(100);
+    assert_eq!(clock(Commitment::Processed), (1100, first + 40));
+    assert_eq!(clock(Commitment::Finalized), (1096, first + 38));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_older_than_the_history_is_forgotten_and_the_rest_stays() {
     let scene = Scene::new(SceneConfig {
         node: NodeConfig {
@@ -181,9 +197,12 @@ async fn what_is_older_than_the_history_is_forgotten_and_the_rest_stays() {
     // As long as a view and blockhashes need it, nothing is forgotten: 8 + 300 + 4 blocks.
     scene.node.ticks(311);
     assert!(scene.node.landed(&old).is_some());
+    assert_eq!(client.get_first_available_block().await.unwrap(), 1000);
     let new = publish(&scene, &client, 2, [2; 32]).await;
     scene.node.ticks(5);
     assert!(scene.node.landed(&old).is_none());
+    let first = client.get_first_available_block().await.unwrap();
+    assert!(first > 1001, "{first}");
     let page = client
         .get_signatures_for_address(&scene.program.id)
         .await

@@ -4,15 +4,13 @@
 
 use std::io::Write as _;
 
-use litesvm::LiteSVM;
 use solana_commitment_config::CommitmentConfig;
 use solana_sdk::account::Account;
 use solana_sdk::instruction::{AccountMeta, Instruction, InstructionError};
-use solana_sdk::message::{Message, VersionedMessage};
 use solana_sdk::pubkey::Pubkey;
-use solana_sdk::signature::{Keypair, Signature};
+use solana_sdk::signature::Keypair;
 use solana_sdk::signer::Signer as _;
-use solana_sdk::transaction::{TransactionError, VersionedTransaction};
+use solana_sdk::transaction::TransactionError;
 use twzrd_chain::activity::{ProgramActivity, SocketConfig, WebSocket};
 use twzrd_chain::program::account::{ChannelState, Layout, Slot};
 use twzrd_chain::program::memo::MEMO_PROGRAM;
@@ -21,7 +19,7 @@ use twzrd_chain::target::{MemoTarget, ProgramTarget, TargetConfig};
 use twzrd_domain::chain::{ChainActivity as _, RootChain as _, Standing};
 use twzrd_domain::leaf;
 use twzrd_localnet::scene::{Scene, SceneConfig};
-use twzrd_localnet::{Commitment, NodeConfig, model};
+use twzrd_localnet::{Commitment, NodeConfig};
 
 use crate::memo;
 use crate::recorded::{self, Machine};
@@ -45,32 +43,6 @@ fn named(test: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// The model on an SVM, with which the replay itself is checked.
-struct Model(LiteSVM);
-
-impl Machine for Model {
-    async fn put(&mut self, key: Pubkey, account: Account) {
-        self.0.set_account(key, account).unwrap();
-    }
-
-    async fn get(&mut self, key: &Pubkey) -> Account {
-        self.0.get_account(key).unwrap()
-    }
-
-    async fn execute(
-        &mut self,
-        signer: &Pubkey,
-        instruction: Instruction,
-    ) -> Result<(), TransactionError> {
-        let transaction = VersionedTransaction {
-            signatures: vec![Signature::default(); 1],
-            message: VersionedMessage::Legacy(Message::new(&[instruction], Some(signer))),
-        };
-        let result = self.0.send_transaction(transaction);
-        result.map(drop).map_err(|failed| failed.err)
-    }
-}
-
 impl Machine for Validator {
     async fn put(&mut self, key: Pubkey, account: Account) {
         self.write(&key, account);
@@ -90,16 +62,6 @@ impl Machine for Validator {
     ) -> Result<(), TransactionError> {
         self.execute_unsigned(signer, instruction).await.result
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_replay_finds_the_transcript_on_the_model() {
-    let mut svm = LiteSVM::new()
-        .with_sigverify(false)
-        .with_blockhash_check(false)
-        .with_transaction_history(0);
-    model::install(&mut svm, recorded::program());
-    recorded::replay(&mut Model(svm)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
