@@ -5,18 +5,20 @@
 //! log first, which knows what it holds, and then to the store together with the mark. A crash
 //! loses nothing. Restart: permanent.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
-use tracing::info;
+use tokio::time::Instant;
+use tracing::{info, warn};
 use twzrd_domain::chain::{
-    Activity, ActivityLog, ActivityStore, ChainActivity, ChainError, Deed, LogError, Recorded,
+    Activity, ActivityLog, ActivityStore, ChainActivity, ChainError, Deed, Followed, Known,
+    LogError, Mark, Recorded,
 };
-use twzrd_domain::epoch::{Epoch, EpochLength};
+use twzrd_domain::epoch::{Epoch, EpochLength, UnixMs};
 use twzrd_domain::ports::{Clock, StoreError};
 use twzrd_domain::settlement::EpochMode;
 
@@ -26,8 +28,16 @@ use crate::weather::{Waiting, Weather};
 
 /// How many transactions are recorded at once.
 const BATCH: usize = 200;
+/// A batch ends where the lines of its transactions are longer than this: strangers choose how long
+/// they are.
+const BATCH_BYTES: usize = 16 << 20;
 /// How many of them are read at a time.
 const READS: usize = 8;
+/// A subscription works once it told something, or has lasted so long: a server may take it and
+/// end it at once.
+const LASTING: Duration = Duration::from_secs(5);
+/// A history that begins in a later slot than this lacks something.
+const FIRST_SLOTS: u64 = 1000;
 
 /// What the chain listener is told and asked.
 pub enum ChainListenerMsg {
@@ -69,6 +79,15 @@ pub struct ListenerCounters {
     slot: AtomicU64,
     hints: AtomicU64,
     subscriptions_lost: AtomicU64,
+    seen: Mutex<Seen>,
+}
+
+/// What the last look came to.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    waits_for: Option<Waiting>,
+    looked: Option<UnixMs>,
+    known_from: Option<u64>,
 }
 
 /// The counts at a moment, since the process began.
@@ -88,6 +107,11 @@ pub struct ListenerCounts {
     pub subscriptions_lost: u64,
     /// Why nothing is recorded now, where that is so.
     pub waits_for: Option<Waiting>,
+    /// When it looked last and all was well; none before the first time.
+    pub looked: Option<UnixMs>,
+    /// The slot from which on everything is recorded: that of the first block that the nodes still
+    /// had when the program was followed first. None before that.
+    pub known_from: Option<u64>,
 }
 
 impl ListenerCounters {
@@ -95,6 +119,7 @@ impl ListenerCounters {
     #[must_use]
     pub fn counts(&self) -> ListenerCounts {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let seen = self.seen().clone();
         ListenerCounts {
             transactions: of(&self.transactions),
             claims: of(&self.claims),
@@ -102,8 +127,26 @@ impl ListenerCounters {
             slot: of(&self.slot),
             hints: of(&self.hints),
             subscriptions_lost: of(&self.subscriptions_lost),
-            waits_for: None,
+            waits_for: seen.waits_for,
+            looked: seen.looked,
+            known_from: seen.known_from,
         }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn works(&self, now: UnixMs) {
+        let mut seen = self.seen();
+        seen.waits_for = None;
+        seen.looked = Some(now);
+    }
+
+    fn waits(&self, reason: String, now: UnixMs) {
+        let mut seen = self.seen();
+        let since = seen.waits_for.as_ref().map_or(now, |waiting| waiting.since);
+        seen.waits_for = Some(Waiting { since, reason });
     }
 }
 
@@ -206,8 +249,12 @@ async fn listen(
     loop {
         let error = match chain.subscribe().await {
             Ok(mut subscription) => loop {
-                weather.works("subscription");
-                match subscription.next().await {
+                let asked = Instant::now();
+                let told = subscription.next().await;
+                if told.is_ok() || asked.elapsed() >= LASTING {
+                    weather.works("subscription");
+                }
+                match told {
                     Ok(()) => {
                         counters.hints.fetch_add(1, Ordering::Relaxed);
                         if hints.hint().is_err() {
@@ -243,13 +290,15 @@ impl State {
         myself: &ActorRef<ChainListenerMsg>,
     ) -> Result<(), ActorProcessingErr> {
         self.look_is_due.store(false, Ordering::Release);
-        match self.look().await {
+        let looked = self.look().await;
+        let now = self.args.clock.now();
+        match looked {
             Ok(true) => {
-                self.weather.works("chain");
+                self.works(now);
                 self.hint(myself)
             }
             Ok(false) => {
-                self.weather.works("chain");
+                self.works(now);
                 for reply in self.asked.drain(..) {
                     // Whoever no longer waits for the answer will ask again.
                     let _ = reply.send(());
@@ -261,10 +310,16 @@ impl State {
             Err(Trouble::Store(error)) if !error.is_transient() => Err(error.into()),
             Err(trouble) => {
                 let wait = self.weather.failed("chain", &trouble);
+                self.args.counters.waits(trouble.to_string(), now);
                 self.later.send(myself, wait, || ChainListenerMsg::LookDue);
                 Ok(())
             }
         }
+    }
+
+    fn works(&mut self, now: UnixMs) {
+        self.weather.works("chain");
+        self.args.counters.works(now);
     }
 
     /// Records some transactions; false where there was none.
@@ -272,36 +327,73 @@ impl State {
         let Some(chain) = self.args.chain.clone() else {
             return Ok(false);
         };
-        let mark = self.args.store.last_mark().await?;
-        let marks = chain.after(mark.as_ref(), BATCH).await?;
-        let read = |mark| {
-            let chain = Arc::clone(&chain);
-            async move { chain.read(&mark).await }
-        };
-        let all: Vec<Activity> = stream::iter(marks)
-            .map(read)
-            .buffered(READS)
-            .try_collect()
-            .await?;
-        let Some(last) = all.last() else {
+        let followed = self.args.store.followed().await?;
+        let found = chain.after(&followed, BATCH).await?;
+        if found.marks.is_empty() {
+            if found.known.is_some() {
+                self.record(&[], found.known).await?;
+            }
+            self.show_known(&followed, found.known);
             return Ok(false);
-        };
+        }
+        let (all, rest) = read(&chain, found.marks).await;
+        if let Some(last) = all.last() {
+            let known = match &rest {
+                Rest::None => found.known,
+                // There may be more in the slot of the last.
+                _ => found.known.map(|known| known.before(last.mark.slot)),
+            };
+            self.keep(all, known).await?;
+            self.show_known(&followed, known);
+        }
+        match rest {
+            Rest::Trouble(error) => Err(error.into()),
+            Rest::None | Rest::Left => Ok(true),
+        }
+    }
+
+    /// Logs and records what was read.
+    async fn keep(&mut self, all: Vec<Activity>, known: Option<Known>) -> Result<(), Trouble> {
         self.args.probe.reached(Step::LISTENER_READ);
-        let (slot, now) = (last.mark.slot, self.args.clock.now());
-        self.args.log.append(&all, now).await?;
+        self.args.log.append(&all, self.args.clock.now()).await?;
         self.args.probe.reached(Step::LISTENER_LOGGED);
         let recorded: Vec<_> = all.into_iter().map(|it| self.with_epochs(it)).collect();
-        self.args.store.record(&recorded, now).await?;
+        self.record(&recorded, known).await?;
         self.args.probe.reached(Step::LISTENER_RECORDED);
-        self.count(&recorded, slot);
-        Ok(true)
+        self.count(&recorded);
+        if recorded.len() >= READS {
+            // It gets on: what comes next is waited for anew.
+            self.works(self.args.clock.now());
+        }
+        Ok(())
+    }
+
+    async fn record(&self, all: &[Recorded], known: Option<Known>) -> Result<(), StoreError> {
+        let now = self.args.clock.now();
+        self.args.store.record(all, known, now).await
+    }
+
+    /// Shows from where on everything is known, and warns where that is news and not the beginning.
+    fn show_known(&self, followed: &Followed, known: Option<Known>) {
+        let before = followed.known.map(|known| known.from);
+        let now = known.map(|known| known.from).or(before);
+        self.args.counters.seen().known_from = now;
+        if let Some(slot) = now.filter(|now| before != Some(*now) && *now > FIRST_SLOTS) {
+            warn!(
+                slot,
+                "the nodes keep no older history: what the program did before this slot is not recorded"
+            );
+        }
     }
 
     fn with_epochs(&self, activity: Activity) -> Recorded {
+        let now = self.args.clock.now() / 1000;
         let epoch = |deed: &Deed| -> Option<Epoch> {
             match deed {
                 Deed::Claim { number, .. } | Deed::Publish { number, .. } => {
-                    self.args.mode.epoch(*number, self.args.length)
+                    // A number of the other mode comes to a time that is far away.
+                    let epoch = self.args.mode.epoch(*number, self.args.length);
+                    epoch.filter(|epoch| epoch.0 <= now)
                 }
                 Deed::Other => None,
             }
@@ -310,7 +402,8 @@ impl State {
         Recorded { activity, epochs }
     }
 
-    fn count(&self, recorded: &[Recorded], slot: u64) {
+    fn count(&self, recorded: &[Recorded]) {
+        let slot = recorded.last().map_or(0, |last| last.activity.mark.slot);
         let deeds = || recorded.iter().flat_map(|it| &it.activity.actions);
         let is_claim = |deed: &Deed| matches!(deed, Deed::Claim { .. });
         let is_publication = |deed: &Deed| matches!(deed, Deed::Publish { .. });
@@ -330,4 +423,42 @@ impl State {
             claims, publications, slot, "chain activity recorded"
         );
     }
+}
+
+/// What of a batch was not read.
+enum Rest {
+    /// Nothing.
+    None,
+    /// The rest: the batch is long enough.
+    Left,
+    /// The rest, for this reason.
+    Trouble(ChainError),
+}
+
+/// Reads transactions in their order, as far as that goes: what was read stays, so that a node that
+/// fails now and then lets the listener get on.
+async fn read(chain: &Arc<dyn ChainActivity>, marks: Vec<Mark>) -> (Vec<Activity>, Rest) {
+    let one = |mark: Mark| {
+        let chain = Arc::clone(chain);
+        async move { chain.read(&mark).await }
+    };
+    let mut reads = stream::iter(marks).map(one).buffered(READS);
+    let (mut all, mut bytes) = (Vec::new(), 0);
+    while let Some(read) = reads.next().await {
+        if bytes > BATCH_BYTES {
+            return (all, Rest::Left);
+        }
+        match read {
+            Ok(activity) => {
+                bytes += activity
+                    .actions
+                    .iter()
+                    .map(|it| it.json.len())
+                    .sum::<usize>();
+                all.push(activity);
+            }
+            Err(error) => return (all, Rest::Trouble(error)),
+        }
+    }
+    (all, Rest::None)
 }

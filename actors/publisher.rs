@@ -6,14 +6,17 @@
 //! flight, by the store. Restart: permanent.
 
 mod counters;
+mod flight;
 mod round;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::time::Instant;
+use tracing::warn;
 use twzrd_domain::chain::{ChainError, RootChain, SettlementStore};
-use twzrd_domain::epoch::{Epoch, EpochLength, UnixMs};
+use twzrd_domain::epoch::{Epoch, EpochLength};
 use twzrd_domain::identity::Channel;
 use twzrd_domain::ports::{Clock, StoreError};
 use twzrd_domain::settlement::{EpochMode, Policy, RootKind};
@@ -27,8 +30,10 @@ use round::Round;
 
 /// What the publisher is told and asked.
 pub enum PublisherMsg {
-    /// There may be something to do. May come late or twice.
+    /// There may be new roots to publish. May come late or twice.
     LookDue,
+    /// It is time to look after what is in flight, or to begin a tick. May come late or twice.
+    PollDue,
     /// Must be answered once nothing is in flight and nothing can be published now. May come
     /// twice.
     SettleAll(RpcReplyPort<()>),
@@ -85,11 +90,27 @@ pub struct Publisher;
 pub struct State {
     round: Round,
     asked: Vec<RpcReplyPort<()>>,
-    next_tick: UnixMs,
+    /// When the next tick begins; none before the first.
+    next_tick: Option<Instant>,
+    /// Whether there may be roots to publish that were not looked at. What is due costs a query,
+    /// which is not made while transactions are only waited for.
+    may_publish: bool,
     look_is_due: bool,
+    /// What was told last of what does not go on by itself.
+    told: Option<String>,
     later: Later<PublisherMsg>,
     store: Weather,
     chain: Weather,
+}
+
+/// What a look came to.
+struct Looked {
+    /// The wait to the next one.
+    wait: Duration,
+    /// Why a transaction in flight could not be looked at.
+    trouble: Option<ChainError>,
+    /// What does not go on by itself, or not soon.
+    waits_for: Option<String>,
 }
 
 /// Why the publisher cannot go on for now, or at all.
@@ -115,8 +136,10 @@ impl Actor for Publisher {
         Ok(State {
             round: Round::new(args),
             asked: Vec::new(),
-            next_tick: 0,
+            next_tick: None,
+            may_publish: true,
             look_is_due: true,
+            told: None,
             later: Later::new(),
             store: Weather::default(),
             chain: Weather::default(),
@@ -130,9 +153,14 @@ impl Actor for Publisher {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            PublisherMsg::LookDue => state.look_due(&myself).await,
+            PublisherMsg::LookDue => {
+                state.may_publish = true;
+                state.look_due(&myself).await
+            }
+            PublisherMsg::PollDue => state.look_due(&myself).await,
             PublisherMsg::SettleAll(reply) => {
                 state.asked.push(reply);
+                state.may_publish = true;
                 state.hint(&myself)
             }
         }
@@ -144,7 +172,7 @@ impl State {
     fn hint(&mut self, myself: &ActorRef<PublisherMsg>) -> Result<(), ActorProcessingErr> {
         if !self.look_is_due {
             self.look_is_due = true;
-            myself.cast(PublisherMsg::LookDue)?;
+            myself.cast(PublisherMsg::PollDue)?;
         }
         Ok(())
     }
@@ -154,51 +182,99 @@ impl State {
         myself: &ActorRef<PublisherMsg>,
     ) -> Result<(), ActorProcessingErr> {
         self.look_is_due = false;
-        let wait = match self.look().await {
-            Ok(wait) => {
+        let (wait, waits_for) = match self.look().await {
+            Ok(looked) => {
                 self.store.works("store");
-                self.chain.works("chain");
-                wait
+                self.after(looked)
             }
             Err(Trouble::Store(error)) if error.is_transient() => {
-                self.store.failed("store", &error)
+                let wait = self.store.failed("store", &error);
+                (wait, Some(format!("store: {error}")))
             }
             // A chain that refuses is weather too: what runs there is not ours.
-            Err(Trouble::Chain(error)) => self.chain.failed("chain", &error),
+            Err(Trouble::Chain(error)) => {
+                self.store.works("store");
+                let wait = self.chain.failed("chain", &error);
+                (wait, Some(format!("chain: {error}")))
+            }
             Err(trouble) => return Err(trouble.into()),
         };
+        let args = &self.round.args;
+        args.counters
+            .waits_for(args.clock.now(), waits_for.as_deref());
         if wait.is_zero() {
             return self.hint(myself);
         }
-        self.later.send(myself, wait, || PublisherMsg::LookDue);
+        self.later.send(myself, wait, || PublisherMsg::PollDue);
         Ok(())
     }
 
-    /// Looks after what is in flight, and publishes what is due; gives the wait to the next look.
-    async fn look(&mut self) -> Result<Duration, Trouble> {
-        let Some(chain) = self.round.args.chain.clone() else {
-            self.answer();
-            return Ok(self.round.args.publishing.interval);
-        };
-        let flying = self.round.reconcile(&*chain).await?;
-        let now = self.round.args.clock.now();
+    /// The wait behind a look, and what stands in the way. What cannot be looked at is looked at
+    /// again as soon as the others are.
+    fn after(&mut self, looked: Looked) -> (Duration, Option<String>) {
+        if looked.waits_for != self.told {
+            if let Some(reason) = &looked.waits_for {
+                warn!(reason, "something does not go on by itself");
+            }
+            self.told.clone_from(&looked.waits_for);
+        }
+        let waits_for = looked.waits_for.or_else(|| {
+            let error = looked.trouble.as_ref()?;
+            Some(format!("a transaction in flight: {error}"))
+        });
+        match &looked.trouble {
+            Some(error) => {
+                self.chain.failed("a transaction in flight", error);
+            }
+            None => self.chain.works("chain"),
+        }
+        (looked.wait, waits_for)
+    }
+
+    /// Looks after what is in flight, and publishes what is due.
+    async fn look(&mut self) -> Result<Looked, Trouble> {
         let interval = self.round.args.publishing.interval;
-        if now >= self.next_tick {
-            let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-            self.next_tick = now.saturating_add(millis);
+        let Some(chain) = self.round.args.chain.clone() else {
+            let waits_for = self.round.left_behind().await?;
+            self.answer();
+            return Ok(Looked {
+                wait: interval,
+                trouble: None,
+                waits_for,
+            });
+        };
+        let reconciled = self.round.reconcile(&*chain).await?;
+        let now = Instant::now();
+        let mut next_tick = self.next_tick.unwrap_or(now);
+        if now >= next_tick {
+            next_tick = now + interval;
+            self.next_tick = Some(next_tick);
+            self.may_publish = true;
             self.round.begin_tick();
         }
-        let went_on = self.round.publish(&*chain, &flying).await?;
-        if went_on {
-            return Ok(Duration::ZERO);
+        self.may_publish |= reconciled.has_moved;
+        let lull = self.round.lull.left();
+        let mut wait = match lull {
+            Some(lull) => lull.min(next_tick - now),
+            None => next_tick - now,
+        };
+        wait = wait.max(Duration::from_millis(1));
+        if self.may_publish && lull.is_none() {
+            self.may_publish = self.round.publish(&*chain, &reconciled.flying).await?;
+            if self.may_publish {
+                wait = Duration::ZERO;
+            }
         }
-        if flying.is_empty() {
+        if !reconciled.flying.is_empty() {
+            wait = wait.min(self.round.args.publishing.poll);
+        } else if !self.may_publish {
             self.answer();
-            return Ok(Duration::from_millis(
-                self.next_tick.saturating_sub(now).max(1),
-            ));
         }
-        Ok(self.round.args.publishing.poll)
+        Ok(Looked {
+            wait,
+            trouble: reconciled.trouble,
+            waits_for: reconciled.waits_for,
+        })
     }
 
     fn answer(&mut self) {

@@ -289,7 +289,7 @@ pub fn build(plan: &Plan, parts: &Parts) -> Result<(SupervisorSpec, Refs), Undec
         store: Arc::clone(&parts.seals), folder: folder(), journal: refs.journal.clone(),
         trees: refs.trees.clone(), when: parts.seal_when.clone(), probe: probe(),
     };
-    let trees = TreeBuilderArgs { store: Arc::clone(&parts.trees), probe: probe() };
+    let trees = TreeBuilderArgs { store: Arc::clone(&parts.trees), publisher: refs.publisher.clone(), probe: probe() };
 
     let settlement = supervisor(plan, "settlement")?
         .child(child(plan, "journal", |id| ChildSpec::worker(id, &refs.journal, move || (Journal, journal.clone())))?)

@@ -12,9 +12,11 @@ use twzrd_domain::leaf;
 use twzrd_domain::merkle::{MerkleError, MerkleTree};
 use twzrd_domain::ports::{BuiltTrees, StoreError, TreeStore, Unbuilt};
 use twzrd_domain::seal::SealedLeaves;
+use twzrd_supervision::ChildRef;
 
 use crate::later::Later;
 use crate::offload::offload;
+use crate::publisher::PublisherMsg;
 use crate::step::{Probe, Step};
 use crate::weather::Weather;
 
@@ -36,6 +38,8 @@ pub enum TreeBuilderMsg {
 pub struct TreeBuilderArgs {
     /// Where leaves come from and trees go.
     pub store: Arc<dyn TreeStore>,
+    /// Is told that there are new roots, where it runs.
+    pub publisher: ChildRef<PublisherMsg>,
     /// Is told of every step.
     pub probe: Arc<dyn Probe>,
 }
@@ -174,6 +178,8 @@ impl State {
                 "tree finalized"
             );
         }
+        // The publisher also looks by itself; the hint makes it look sooner.
+        let _ = self.args.publisher.cast(PublisherMsg::LookDue);
         Ok(true)
     }
 }

@@ -17,6 +17,7 @@ use twzrd::clock::SystemClock;
 use twzrd::gateway::{
     AdminAccess, Gateway, Ingest, Limits, SettlementFacts, SettlementView, Token, View,
 };
+use twzrd_actors::chain_listener::ListenerCounts;
 use twzrd_actors::status::{
     ChannelState, ChannelStatus, ConnectionState, ConnectionStatus, IntakeCounts,
 };
@@ -25,7 +26,7 @@ use twzrd_domain::epoch::EpochLength;
 use twzrd_domain::identity::Name;
 use twzrd_domain::ports::BatchStore;
 use twzrd_domain::roster::Listing;
-use twzrd_domain::settlement::Target;
+use twzrd_domain::settlement::{RootKind, Target};
 use twzrd_supervision::{ChildKind, ChildSnapshot, ChildState, Strategy, TreeSnapshot};
 
 /// Channels that are wanted and heard, as far as anybody asks.
@@ -108,6 +109,10 @@ fn publishing() -> SettlementFacts {
         signer: Some("11111111111111111111111111111111".to_owned()),
         signer_lamports: Some(1),
         claims_open_seconds: Some(3600),
+        listener: ListenerCounts {
+            known_from: Some(1),
+            ..ListenerCounts::default()
+        },
         ..SettlementFacts::default()
     }
 }
@@ -149,6 +154,7 @@ async fn main() -> anyhow::Result<()> {
         ingest: Arc::new(Heard(channels)),
         settlement: SettlementView {
             store: Arc::new(store.clone()),
+            root: RootKind::Claim,
             facts: Arc::new(publishing),
         },
         lag_bound: 100_000,

@@ -5,6 +5,8 @@
 
 mod m20260101_000001_tables;
 mod m20261121_000002_settlement;
+mod m20261121_000003_chain;
+mod m20261121_000004_signed_slot;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::sea_orm::{ConnectionTrait, TransactionTrait};
@@ -18,6 +20,8 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20260101_000001_tables::Migration),
             Box::new(m20261121_000002_settlement::Migration),
+            Box::new(m20261121_000003_chain::Migration),
+            Box::new(m20261121_000004_signed_slot::Migration),
         ]
     }
 }

@@ -34,8 +34,8 @@ Exit codes:
     2  the command line is wrong
    65  an input is binary, damaged or cut
    66  an input or a data folder cannot be opened
-   69  the database or the chain is away, or the database follows another journal; or no process
-       answers
+   69  the database or the chain is away, or the database follows another journal; no process
+       answers; or a root was not settled in the time that it was given
    70  the supervision tree gave up
    73  a folder cannot be made
    74  reading or writing failed, for example on a full disk

@@ -1,8 +1,8 @@
 //! twzrd: an attention oracle, as one supervised process.
 //!
-//! This package is the process: the command line, the settings, the gateway, and [`wiring`] and
-//! [`live`], the only places that name adapters and actors together. ARCHITECTURE.md is the map of
-//! the rest.
+//! This package is the process: the command line, the settings, the gateway, and [`wiring`],
+//! [`live`], [`settle`] and `commands/publish.rs`, the only places that name adapters and actors
+//! together. ARCHITECTURE.md is the map of the rest.
 
 pub mod admin;
 pub mod cli;

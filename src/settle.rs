@@ -29,8 +29,8 @@ use crate::settings::{ChainSettings, PUBLISHER_KEYPAIR, Settings};
 
 pub use guard::Guarded;
 
-/// How long the nodes may take to tell which network they are of, at start.
-const NETWORK_WITHIN: Duration = Duration::from_secs(5);
+/// How long the nodes may take to tell which network they are of.
+pub const NETWORK_WITHIN: Duration = Duration::from_secs(5);
 
 /// The chain as the settings have it.
 pub struct Settling {
@@ -111,7 +111,7 @@ pub fn target_config(settings: &Settings) -> Result<TargetConfig, Failure> {
     let publisher = &settings.publisher;
     Ok(TargetConfig {
         kind: publisher.root,
-        new_layout: layout(&settings.chain)?,
+        new_layout: new_layout(settings)?,
         fee_percentile: publisher.fee_percentile,
         min_fee_micro_lamports: publisher.fee_floor_micro_lamports,
         max_fee_micro_lamports: publisher.fee_cap_micro_lamports,
@@ -173,8 +173,12 @@ fn roots(
     Ok(Some(Arc::new(guarded)))
 }
 
-fn layout(chain: &ChainSettings) -> Result<Layout, Failure> {
-    let parsed = chain.new_layout.parse::<Layout>();
+/// The layout of a channel's account that is not there yet.
+///
+/// # Errors
+/// Where it is not known.
+pub fn new_layout(settings: &Settings) -> Result<Layout, Failure> {
+    let parsed = settings.chain.new_layout.parse::<Layout>();
     parsed.map_err(|error| fail(Code::Config, format_args!("chain.new_layout: {error}")))
 }
 
@@ -201,7 +205,7 @@ pub async fn assemble(
     if let Some(roots) = &settling.roots {
         roots.refuse_unacknowledged(NETWORK_WITHIN).await?;
     }
-    let slots = layout(&settings.chain)?.slots();
+    let slots = new_layout(settings)?.slots();
     say(settings, &settling, slots);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let counters: Arc<PublisherCounters> = Arc::default();
@@ -306,6 +310,7 @@ fn view(
     };
     SettlementView {
         store: Arc::new(store.clone()),
+        root: settings.publisher.root,
         facts: Arc::new(facts),
     }
 }

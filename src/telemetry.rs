@@ -101,10 +101,13 @@ pub fn start_in_file(level: &str, path: &Path) -> anyhow::Result<()> {
     started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
 }
 
-/// The filter of a level. What is laid over these two goes first: the spans of the actor framework
-/// and the steps of a migration say nothing that this program does not say itself.
+/// The filter of a level. The spans of the actor framework and the steps of a migration say nothing
+/// that this program does not say itself, and a WebSocket traces its request, in which a node's
+/// credential may stand. Only a filter that names one of these asks for more.
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
-    let text = format!("ractor=warn,sea_orm_migration=warn,{level}");
+    let text = format!(
+        "ractor=warn,sea_orm_migration=warn,tungstenite=debug,tokio_tungstenite=debug,{level}"
+    );
     Ok(EnvFilter::try_new(text)?)
 }
 
@@ -115,4 +118,27 @@ pub fn log_panics() {
         let message = panic.payload_as_str().unwrap_or("a value that is no text");
         tracing::error!(place, message, "panic");
     }));
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_websocket_traces_no_request() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(filter("trace").unwrap())
+            .with_writer(Arc::new(file.reopen().unwrap()))
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::trace!(target: "tungstenite::handshake::client", "GET /?api-key=hunter2");
+            tracing::trace!(target: "tokio_tungstenite::handshake", "GET /?api-key=hunter2");
+            tracing::trace!(target: "twzrd::telemetry", "what is ours");
+        });
+        let written = std::fs::read_to_string(file.path()).unwrap();
+        assert!(written.contains("what is ours"), "{written}");
+        assert!(!written.contains("hunter2"), "{written}");
+    }
 }

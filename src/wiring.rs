@@ -1,5 +1,6 @@
 //! Puts adapters behind the actors: what every command that runs the tree shares. What only the
-//! running service has is in [`crate::live`]; no other place names adapters and actors together.
+//! running service has is in [`crate::live`], and what publishes and follows the chain in
+//! [`crate::settle`].
 
 mod opened;
 

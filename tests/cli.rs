@@ -13,6 +13,8 @@ mod inputs;
 mod journal;
 #[path = "cli/proof.rs"]
 mod proof;
+#[path = "cli/rebuilt.rs"]
+mod rebuilt;
 #[path = "cli/replay.rs"]
 mod replay;
 #[path = "cli/stopping.rs"]

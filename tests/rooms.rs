@@ -58,7 +58,6 @@ const MUST_NOT_REACH: &[(&str, &[&str])] = &[
             "axum",
             "solana-sdk",
             "solana-client",
-            "fred",
         ],
     ),
     (

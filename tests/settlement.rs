@@ -16,3 +16,5 @@ mod commands;
 mod demo;
 #[path = "settlement/kills.rs"]
 mod kills;
+#[path = "settlement/publish.rs"]
+mod publish;

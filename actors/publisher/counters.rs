@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use twzrd_domain::chain::Change;
-use twzrd_domain::epoch::Epoch;
+use twzrd_domain::epoch::{Epoch, UnixMs};
 use twzrd_domain::identity::Channel;
-use twzrd_domain::publication::Step;
+use twzrd_domain::publication::{Publication, Step};
 use twzrd_domain::settlement::Why;
 
 use crate::weather::Waiting;
@@ -38,7 +38,8 @@ pub struct PublisherCounts {
     pub last_epoch: Option<Epoch>,
     /// Roots that were held or refused before they were signed, each time that was found.
     pub skipped: BTreeMap<Why, u64>,
-    /// Roots whose transaction failed or expired, by code.
+    /// Roots whose transaction came to nothing, by code, each time: it failed or expired, or what it
+    /// wrote was not found.
     pub failed: BTreeMap<&'static str, u64>,
     /// Roots that were not where their finalized transaction had put them, each time.
     pub contradictions: u64,
@@ -96,6 +97,11 @@ impl PublisherCounters {
         self.change(|it| *it.skipped.entry(why).or_default() += 1);
     }
 
+    /// Notes what stands in the way now, or that nothing does.
+    pub(super) fn waits_for(&self, now: UnixMs, reason: Option<&str>) {
+        self.change(|it| Waiting::note(&mut it.waits_for, now, reason));
+    }
+
     pub(super) fn contradicted(&self, roots: usize) {
         self.change(|it| it.contradictions += roots as u64);
     }
@@ -103,11 +109,12 @@ impl PublisherCounters {
     /// Counts the tries that failed.
     pub(super) fn stepped(&self, steps: &[Change]) {
         self.change(|it| {
-            for step in steps {
-                let code = match (&step.step, step.slot) {
-                    (Step::Expire, _) => "expired",
-                    (Step::FoundNewer(_), _) => "superseded",
-                    (Step::Refuse(reason), Some(_)) => reason.why.code(),
+            for Change { was, step, .. } in steps {
+                use Publication::{Finalized, Signed};
+                let code = match (was, step) {
+                    (Signed { .. }, Step::Expire) => "expired",
+                    (Signed { .. } | Finalized { .. }, Step::FoundNewer(_)) => "superseded",
+                    (Signed { .. } | Finalized { .. }, Step::Refuse(reason)) => reason.why.code(),
                     _ => continue,
                 };
                 *it.failed.entry(code).or_default() += 1;

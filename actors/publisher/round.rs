@@ -1,19 +1,18 @@
-//! One look of the publisher: what is in flight first, then what is due.
+//! One look of the publisher at what is due: which roots are published now.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use compact_str::CompactString;
 use tracing::{info, warn};
-use twzrd_domain::chain::{
-    ChainError, Change, InFlight, Landing, RootChain, SignedTransaction, Standing,
-};
+use twzrd_domain::chain::{ChainError, Change, RootChain, SignedTransaction, Standing};
 use twzrd_domain::epoch::UnixMs;
 use twzrd_domain::identity::{Channel, Node};
 use twzrd_domain::publication::{Publication, Step as Move};
 use twzrd_domain::settlement::course;
-use twzrd_domain::settlement::{Candidate, Reason, RootId, RootToPublish};
+use twzrd_domain::settlement::{Candidate, Reason, RootId, RootToPublish, Why};
 
+use super::flight::{Flight, Lull};
 use super::{PublisherArgs, Trouble};
 use crate::step::Step;
 
@@ -26,8 +25,9 @@ pub(super) struct Round {
     left: usize,
     /// Whether roots that something stood in the way of are looked at again.
     look_at_held: bool,
-    /// When the bytes of a transaction in flight were sent last.
-    sent: HashMap<CompactString, UnixMs>,
+    /// What is known of transactions in flight, by signature.
+    pub(super) flights: HashMap<CompactString, Flight>,
+    pub(super) lull: Lull,
 }
 
 impl Round {
@@ -36,7 +36,8 @@ impl Round {
             args,
             left: 0,
             look_at_held: false,
-            sent: HashMap::new(),
+            flights: HashMap::new(),
+            lull: Lull::default(),
         }
     }
 
@@ -46,93 +47,8 @@ impl Round {
         self.look_at_held = true;
     }
 
-    /// Brings forward what is in flight; gives what still is.
-    pub(super) async fn reconcile(
-        &mut self,
-        chain: &dyn RootChain,
-    ) -> Result<Vec<RootToPublish>, Trouble> {
-        let all = self.args.store.in_flight().await?;
-        let known =
-            |signature: &CompactString| all.iter().any(|it| it.transaction.signature == *signature);
-        self.sent.retain(|signature, _| known(signature));
-        let (mut flying, mut answered, mut failed) = (Vec::new(), false, None);
-        for it in &all {
-            match self.bring_forward(chain, it).await {
-                Ok(left) => {
-                    answered = true;
-                    flying.extend(left);
-                }
-                Err(Trouble::Chain(error)) => {
-                    flying.extend(it.roots.iter().map(|(root, _)| root.clone()));
-                    failed = Some(error);
-                }
-                Err(trouble) => return Err(trouble),
-            }
-        }
-        match failed {
-            Some(error) if !answered => Err(error.into()),
-            Some(error) => {
-                warn!(%error, "a transaction in flight cannot be looked at; the others go on");
-                Ok(flying)
-            }
-            None => Ok(flying),
-        }
-    }
-
-    /// Brings one transaction as far as it goes; gives its roots that are still in flight.
-    async fn bring_forward(
-        &mut self,
-        chain: &dyn RootChain,
-        it: &InFlight,
-    ) -> Result<Vec<RootToPublish>, Trouble> {
-        let roots = || it.roots.iter().map(|(root, _)| root.clone()).collect();
-        let Some(slot) = it.finalized_slot else {
-            let landing = chain.landing(&it.transaction).await?;
-            if landing == Landing::Pending {
-                self.send(chain, &it.transaction).await;
-                return Ok(roots());
-            }
-            self.tell(&it.transaction, &landing);
-            let steps = course::landed(it, &landing, 0);
-            self.take(&steps).await?;
-            let Landing::Finalized { slot } = landing else {
-                return Ok(Vec::new());
-            };
-            self.args.probe.reached(Step::PUBLISHER_FINALIZED);
-            return self.read_back(chain, &finalized(it, slot), slot).await;
-        };
-        self.read_back(chain, it, slot).await
-    }
-
-    async fn read_back(
-        &mut self,
-        chain: &dyn RootChain,
-        it: &InFlight,
-        slot: u64,
-    ) -> Result<Vec<RootToPublish>, Trouble> {
-        let roots: Vec<_> = it.roots.iter().map(|(root, _)| root.clone()).collect();
-        let standings = chain.read_back(&it.transaction, slot, &roots).await?;
-        expect_all(&standings, &roots, "reading roots back")?;
-        self.args.probe.reached(Step::PUBLISHER_READ_BACK);
-        let (steps, contradictions) = course::read_back(it, &standings, slot);
-        self.take(&steps).await?;
-        self.args.probe.reached(Step::PUBLISHER_SETTLED);
-        for (root, standing) in roots.iter().zip(&standings) {
-            self.tell_end(root, standing, Some(&it.transaction));
-        }
-        if contradictions == 0 {
-            return Ok(Vec::new());
-        }
-        self.args.counters.contradicted(contradictions);
-        warn!(
-            signature = %it.transaction.signature, slot, roots = contradictions,
-            "the transaction is finalized, and its roots were not read back; reading again"
-        );
-        let settled = |root: RootId| steps.iter().any(|step| step.root == root);
-        Ok(roots.into_iter().filter(|root| !settled(root.id)).collect())
-    }
-
-    /// Publishes what is due; true where there may be more to do at once.
+    /// Publishes what is due; true where there may be more to do at once, because a root has
+    /// moved and the next may take its place.
     pub(super) async fn publish(
         &mut self,
         chain: &dyn RootChain,
@@ -144,13 +60,10 @@ impl Round {
             return Ok(judged);
         }
         let chosen = self.choose(chain, open, flying);
-        if chosen.is_empty() {
-            return Ok(judged);
-        }
-        let free = self.look(chain, chosen).await?;
-        let signed = self.sign_all(chain, free).await?;
+        let Looked { free, held, moved } = self.look(chain, chosen, now).await?;
         self.look_at_held = false;
-        Ok(judged || signed)
+        let signed = self.sign_all(chain, free, &held).await?;
+        Ok(judged || moved || signed)
     }
 
     /// What is due and passes the policy. What does not is held.
@@ -190,7 +103,9 @@ impl Round {
         Ok(Planned { open, judged })
     }
 
-    /// The first of what is due that replaces nothing in flight and nothing before it.
+    /// What is due that replaces nothing in flight and nothing before it: of what is planned as
+    /// many as may be signed, and all that is held, once a tick. A root that is held takes no
+    /// other's place.
     fn choose(
         &self,
         chain: &dyn RootChain,
@@ -205,17 +120,21 @@ impl Round {
                 .or_default()
                 .push(root.clone());
         }
-        let mut chosen = Vec::new();
+        let (mut chosen, mut left) = (Vec::new(), self.left);
         for candidate in open {
-            if chosen.len() == self.left {
-                break;
-            }
             let root = candidate.to_publish(publishing.kind, publishing.mode, publishing.length);
             let before = taken.entry(root.channel.clone()).or_default();
             let waits = before.iter().any(|it| chain.replaces(&root, it));
             before.push(root.clone());
-            let is_held = matches!(candidate.publication, Publication::Held { .. });
-            if !waits && (self.look_at_held || !is_held) {
+            if waits {
+                continue;
+            }
+            if matches!(candidate.publication, Publication::Held { .. }) {
+                if self.look_at_held {
+                    chosen.push((candidate, root));
+                }
+            } else if left > 0 {
+                left -= 1;
                 chosen.push((candidate, root));
             }
         }
@@ -227,57 +146,68 @@ impl Round {
         &mut self,
         chain: &dyn RootChain,
         chosen: Vec<(Candidate, RootToPublish)>,
-    ) -> Result<Vec<RootToPublish>, Trouble> {
+        now: UnixMs,
+    ) -> Result<Looked, Trouble> {
+        let mut looked = Looked::default();
+        if chosen.is_empty() {
+            return Ok(looked);
+        }
         let roots: Vec<_> = chosen.iter().map(|(_, root)| root.clone()).collect();
         let standings = chain.look(&roots).await?;
         expect_all(&standings, &roots, "looking where roots stand")?;
-        let (mut free, mut steps) = (Vec::new(), Vec::new());
+        let mut steps = Vec::new();
         for ((candidate, root), standing) in chosen.into_iter().zip(&standings) {
-            self.tell_end(&root, standing, None);
-            match course::stands(root.id, &candidate.publication, standing, 0) {
-                Some(step) => {
-                    if !is_no_news(&step) {
-                        steps.push(step);
+            let was = candidate.publication;
+            match course::stands(root.id, &was, standing, now) {
+                // It was looked at, and waits until the others were.
+                Some(step) if is_no_news(&step) => {
+                    if let Standing::Blocked(reason) = standing {
+                        self.args.counters.skipped(reason.why);
                     }
+                    steps.push(step);
+                }
+                Some(step) => {
+                    self.tell_end(&root, standing, None);
+                    looked.moved = true;
+                    steps.push(step);
                 }
                 None => {
-                    if let Publication::Held { .. } = candidate.publication {
-                        steps.push(course::let_go(root.id, &candidate.publication));
+                    if let Publication::Held { reason } = &was {
+                        looked.moved = true;
+                        looked.held.insert(root.id, reason.why);
+                        steps.push(course::let_go(root.id, &was));
                     }
-                    free.push(root);
+                    looked.free.push(root);
                 }
             }
         }
         self.take(&steps).await?;
-        Ok(free)
+        looked.free.truncate(self.left);
+        Ok(looked)
     }
 
-    /// Signs, stores and sends these, as many transactions as it takes; true where there was one.
+    /// Signs, stores and sends these, as many transactions as it takes; true where a root was
+    /// signed or stopped. `held` has those that were held until now.
     async fn sign_all(
         &mut self,
         chain: &dyn RootChain,
         mut free: Vec<RootToPublish>,
+        held: &HashMap<RootId, Why>,
     ) -> Result<bool, Trouble> {
         let mut any = false;
         while !free.is_empty() {
             self.args.probe.reached(Step::PUBLISHER_BEFORE_SIGN);
             let draft = chain.draft(&free).await?;
             self.args.probe.reached(Step::PUBLISHER_SIGNED);
-            let mut steps = Vec::new();
-            for (root, reason) in &draft.refused {
-                self.args.counters.skipped(reason.why);
-                warn!(%root, %reason, next = reason.why.next_step(), "root cannot be published");
-                steps.push(course::stopped(
-                    *root,
-                    &Publication::Planned,
-                    reason.clone(),
-                    0,
-                ));
-            }
-            self.take(&steps).await?;
+            self.stop(&draft.refused, held).await?;
+            any |= !draft.refused.is_empty();
             free.retain(|root| draft.refused.iter().all(|(refused, _)| *refused != root.id));
             let Some(signed) = draft.signed else {
-                break;
+                if draft.refused.is_empty() {
+                    break;
+                }
+                // What the first ones lack the others may have.
+                continue;
             };
             let (in_it, rest): (Vec<_>, Vec<_>) = free
                 .into_iter()
@@ -307,26 +237,27 @@ impl Round {
         Ok(any)
     }
 
-    /// Sends the bytes, unless they were sent a moment ago. Whether it works shows in what becomes
-    /// of the transaction.
-    async fn send(&mut self, chain: &dyn RootChain, transaction: &SignedTransaction) {
+    /// Holds or fails roots that cannot be signed, and tells of those that were not held for that
+    /// already.
+    async fn stop(
+        &self,
+        refused: &[(RootId, Reason)],
+        held: &HashMap<RootId, Why>,
+    ) -> Result<(), Trouble> {
         let now = self.args.clock.now();
-        let resend = u64::try_from(self.args.publishing.resend.as_millis()).unwrap_or(u64::MAX);
-        let last = self.sent.get(&transaction.signature);
-        if last.is_some_and(|last| now < last.saturating_add(resend)) {
-            return;
-        }
-        self.sent.insert(transaction.signature.clone(), now);
-        match chain.send(transaction).await {
-            Ok(()) => self.args.counters.sent(),
-            Err(error) => {
-                self.args.counters.send_failed();
-                warn!(%error, signature = %transaction.signature, "not sent; it is sent again");
+        let mut steps = Vec::new();
+        for (root, reason) in refused {
+            self.args.counters.skipped(reason.why);
+            if held.get(root) != Some(&reason.why) {
+                warn!(%root, %reason, next = reason.why.next_step(), "root cannot be published");
             }
+            let was = &Publication::Planned;
+            steps.push(course::stopped(*root, was, reason.clone(), now));
         }
+        self.take(&steps).await
     }
 
-    async fn take(&self, steps: &[Change]) -> Result<(), Trouble> {
+    pub(super) async fn take(&self, steps: &[Change]) -> Result<(), Trouble> {
         if !steps.is_empty() {
             self.args
                 .store
@@ -337,21 +268,12 @@ impl Round {
         Ok(())
     }
 
-    fn tell(&self, transaction: &SignedTransaction, landing: &Landing) {
-        let signature = &transaction.signature;
-        match landing {
-            Landing::Pending => {}
-            Landing::Finalized { slot } => info!(%signature, slot, "transaction finalized"),
-            Landing::Rejected { slot, root, reason } => {
-                warn!(%signature, slot, ?root, %reason, next = reason.why.next_step(), "transaction failed");
-            }
-            Landing::Expired { block_height } => {
-                warn!(%signature, block_height, "transaction expired; its roots are planned anew");
-            }
-        }
-    }
-
-    fn tell_end(&self, root: &RootToPublish, standing: &Standing, by: Option<&SignedTransaction>) {
+    pub(super) fn tell_end(
+        &self,
+        root: &RootToPublish,
+        standing: &Standing,
+        by: Option<&SignedTransaction>,
+    ) {
         let (epoch, channel) = (root.epoch, &root.channel);
         let signature = by.map_or("found on chain", |by| by.signature.as_str());
         match standing {
@@ -377,29 +299,23 @@ struct Planned {
     judged: bool,
 }
 
-/// The transaction, behind the step that made its roots finalized.
-fn finalized(it: &InFlight, slot: u64) -> InFlight {
-    let signature = it.transaction.signature.to_string();
-    let at = |was: &Publication| match was {
-        Publication::Signed { .. } => Publication::Finalized {
-            signature: signature.clone(),
-        },
-        other => other.clone(),
-    };
-    InFlight {
-        transaction: it.transaction.clone(),
-        finalized_slot: Some(slot),
-        roots: it
-            .roots
-            .iter()
-            .map(|(root, was)| (root.clone(), at(was)))
-            .collect(),
-    }
+/// Where roots stand.
+#[derive(Default)]
+struct Looked {
+    /// Those that can be signed, as many as may be.
+    free: Vec<RootToPublish>,
+    /// For what those were held that are not any more.
+    held: HashMap<RootId, Why>,
+    /// Whether one stands elsewhere than before.
+    moved: bool,
 }
 
-/// A hold for the reason that holds already.
+/// A hold for the kind of reason that holds already.
 fn is_no_news(step: &Change) -> bool {
-    matches!((&step.was, &step.step), (Publication::Held { reason: was }, Move::Hold(is)) if was == is)
+    matches!(
+        (&step.was, &step.step),
+        (Publication::Held { reason: was }, Move::Hold(is)) if was.why == is.why
+    )
 }
 
 fn is_held_for(at: &Publication, reason: &Reason) -> bool {
@@ -407,7 +323,7 @@ fn is_held_for(at: &Publication, reason: &Reason) -> bool {
 }
 
 /// An adapter that answers for fewer or more roots than it was asked about is not believed.
-fn expect_all(
+pub(super) fn expect_all(
     standings: &[Standing],
     roots: &[RootToPublish],
     doing: &'static str,

@@ -21,6 +21,8 @@ use twzrd_domain::settlement::EpochMode;
 use twzrd_supervision::{Backoff, ChildRef, ChildSpec, Intensity, Options, SupervisorSpec, start};
 use twzrd_testkit::fake::{FakeChain, Fault, MemoryStore, PausedClock};
 
+/// In the fourth hour of time.
+const NOW: UnixMs = 4 * 3_600_000;
 const ANSWER_WITHIN: Duration = Duration::from_secs(3600);
 
 /// A log that knows what it holds, and may be away.
@@ -79,14 +81,19 @@ impl World {
 
     /// Runs the listener while these claims are made, a few in each slot, until it has all of them.
     async fn follow(&self, claims: u32, probe: Arc<dyn Probe>) {
+        self.follow_every(claims, probe, Duration::from_secs(1))
+            .await;
+    }
+
+    async fn follow_every(&self, claims: u32, probe: Arc<dyn Probe>, poll: Duration) {
         let args = ChainListenerArgs {
             chain: Some(Arc::new(self.chain.clone())),
             store: Arc::new(self.store.clone()),
             log: Arc::clone(&self.log) as _,
-            clock: Arc::new(PausedClock::at(1)),
+            clock: Arc::new(PausedClock::at(NOW)),
             mode: EpochMode::Index,
             length: EpochLength::HOUR,
-            poll: Duration::from_secs(1),
+            poll,
             counters: Arc::clone(&self.counters),
             probe,
         };
@@ -142,7 +149,7 @@ impl World {
         assert_eq!(logged, expected, "{told}");
         let slots: Vec<u64> = lines.iter().map(|(mark, _)| mark.slot).collect();
         assert!(slots.is_sorted(), "{told}");
-        let mark = self.store.last_mark().await.unwrap().unwrap();
+        let mark = self.store.followed().await.unwrap().mark.unwrap();
         assert_eq!(mark.signature, format!("deed-{}", claims - 1), "{told}");
     }
 }
@@ -188,4 +195,79 @@ async fn a_chain_a_store_and_a_log_that_are_away_are_waited_for() {
     world.store.fail_next(10, Fault::Transient);
     world.follow(100, no_probe()).await;
     world.assert_holds(100, "after the weather").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_that_fails_now_and_then_is_followed_to_the_end() {
+    let world = World::new();
+    world.chain.fail_every(50);
+    for index in 0..500 {
+        world.chain.happen(claim(2, index));
+    }
+    world.follow(0, no_probe()).await;
+    world.assert_holds(500, "by pieces").await;
+    let counts = world.counters.counts();
+    assert_eq!((counts.transactions, counts.claims), (500, 500));
+    assert_eq!(counts.waits_for, None);
+    assert_eq!((counts.looked, counts.known_from), (Some(NOW), Some(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_it_waits_for_is_shown_until_all_is_well() {
+    let world = World::new();
+    world.chain.happen(claim(2, 0));
+    world.chain.fail_next(u32::MAX);
+    let counters = Arc::clone(&world.counters);
+    let followed = world.follow(0, no_probe());
+    tokio::pin!(followed);
+    let away = tokio::time::timeout(Duration::from_secs(300), &mut followed).await;
+    assert!(away.is_err(), "nobody is told that all is recorded");
+    let waiting = counters.counts().waits_for.unwrap();
+    assert_eq!(waiting.since, NOW);
+    assert!(waiting.reason.contains("the test says so"), "{waiting:?}");
+    assert_eq!(counters.counts().looked, None);
+    world.chain.fail_next(0);
+    followed.await;
+    assert_eq!(counters.counts().waits_for, None);
+    assert_eq!(counters.counts().looked, Some(NOW));
+    world.assert_holds(1, "once it is back").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_lines_end_a_batch_and_lose_nothing() {
+    let world = World::new();
+    world.chain.pad_lines(4 << 20);
+    for index in 0..12 {
+        world.chain.happen(claim(2, index));
+    }
+    let crash = CrashAt::new(Step::LISTENER_RECORDED, &[u32::MAX]);
+    world.follow(0, Arc::clone(&crash) as _).await;
+    world.assert_holds(12, "in batches").await;
+    assert_eq!(crash.count(), 3, "five lines a batch");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_ends_every_subscription_is_left_alone_for_longer_and_longer() {
+    let world = World::new();
+    world.chain.end_subscriptions();
+    let poll = Duration::from_secs(10);
+    // It follows for thirty seconds twice.
+    for _ in 0..2 {
+        world.follow_every(0, no_probe(), poll).await;
+    }
+    let subscriptions = world.chain.subscriptions();
+    assert!((10..40).contains(&subscriptions), "{subscriptions}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_of_the_other_mode_is_of_no_epoch() {
+    let world = World::new();
+    // The epoch itself, where its index is expected: two hundred thousand years from now.
+    world.chain.happen(claim(1_761_854_400, 0));
+    world.chain.happen(claim(4, 1));
+    world.chain.happen(claim(5, 2));
+    world.follow(0, no_probe()).await;
+    let rows = world.store.look_at(|state| state.settlement.claims.clone());
+    let epochs: Vec<_> = rows.values().map(|row| row.epoch).collect();
+    assert_eq!(epochs, [None, Some(Epoch(14_400)), None]);
 }

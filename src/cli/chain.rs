@@ -18,6 +18,10 @@ pub struct Publish {
     /// The channel.
     #[arg(long, value_name = "C", requires = "epoch")]
     pub channel: Option<String>,
+    /// Publish it also where older roots of the channel are open that take its slot: they can never
+    /// be published behind it, and their claims are lost.
+    #[arg(long, requires = "epoch")]
+    pub over_older: bool,
     /// Give up after so many seconds. What is signed by then is brought to its end by the service.
     #[arg(long, value_name = "N", default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,

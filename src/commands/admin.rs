@@ -98,7 +98,7 @@ fn channel(name: &str) -> Result<Channel, Failure> {
 
 fn failed(error: AdminError) -> Failure {
     let code = match &error {
-        AdminError::Chain(_) => Code::Unavailable,
+        AdminError::Chain(_) | AdminError::NotVerified { .. } => Code::Unavailable,
         _ => Code::No,
     };
     Failure {

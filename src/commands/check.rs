@@ -11,7 +11,7 @@ use crate::cli::Check;
 use crate::exit::{Code, Failure, OrFail};
 use crate::settings::layers::{Faults, Flags, Layers};
 use crate::settings::{Line, Settings};
-use crate::settle::Settling;
+use crate::settle::{NETWORK_WITHIN, Settling};
 
 /// How long the nodes may take to tell a balance.
 const BALANCE_WITHIN: Duration = Duration::from_secs(5);
@@ -80,6 +80,10 @@ fn settlement(settings: &Settings) -> Result<String, Failure> {
         .enable_all()
         .build()
         .or_fail(Code::Software)?;
+    if let Some(roots) = &settling.roots {
+        // What `run` refuses is no good setting.
+        runtime.block_on(roots.refuse_unacknowledged(NETWORK_WITHIN))?;
+    }
     let client = pool.client();
     let asked = runtime.block_on(async {
         tokio::time::timeout(BALANCE_WITHIN, client.get_balance(&signer.pubkey())).await

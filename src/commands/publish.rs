@@ -1,28 +1,28 @@
 //! `twzrd publish`
 
-use std::fmt::Write;
+mod dry_run;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::Actor;
-use serde_json::json;
 use twzrd_actors::publisher::{Publisher, PublisherArgs, PublisherMsg};
 use twzrd_actors::step::no_probe;
-use twzrd_domain::chain::{Draft, RootChain, SettlementStore, Standing};
-use twzrd_domain::ports::Clock;
-use twzrd_domain::publication::Publication;
-use twzrd_domain::settlement::{Candidate, RootToPublish};
+use twzrd_domain::chain::SettlementStore;
+use twzrd_domain::epoch::Epoch;
+use twzrd_domain::identity::Channel;
+use twzrd_domain::settlement::Target;
 
 use super::print;
-use super::settlement::{place, row, shown, store_of};
+use super::settlement::{PAGE, place, row, shown, store_of};
 use crate::cli::Publish;
 use crate::clock::SystemClock;
 use crate::exit::{Code, Failure, OrFail, fail};
 use crate::settings::Settings;
-use crate::settle::{Settling, publishing};
+use crate::settle::{NETWORK_WITHIN, Settling, new_layout, publishing};
 
-/// How many roots a dry run looks at.
-const LOOK: u64 = 1000;
+/// How many epochs are named in a message.
+const NAMED: usize = 10;
 /// How long the publisher may take to answer before it is asked again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3600);
 
@@ -35,9 +35,10 @@ pub(super) async fn run(settings: &Settings, args: Publish) -> Result<Code, Fail
             "nothing can be published: expected chain.target program or memo, and a key in chain.keypair_file or TWZRD_PUBLISHER_KEYPAIR",
         )
     })?;
+    chain.refuse_unacknowledged(NETWORK_WITHIN).await?;
     let store = Arc::new(store_of(&args.data, settings).await?);
     if args.dry_run {
-        return dry_run(settings, &args, &*store, &*chain).await;
+        return dry_run::run(settings, &args, &*store, (&settling, &*chain)).await;
     }
     let (Some(epoch), Some(channel)) = (args.epoch, args.channel.as_deref()) else {
         return Err(fail(
@@ -47,6 +48,16 @@ pub(super) async fn run(settings: &Settings, args: Publish) -> Result<Code, Fail
     };
     let (epoch, channel) = place(epoch, channel)?;
     row(&*store, epoch, &channel).await?;
+    let older = older_in_its_slot(settings, &*store, epoch, &channel).await?;
+    if !older.is_empty() && !args.over_older {
+        return Err(fail(
+            Code::No,
+            format_args!(
+                "{}; expected these to be published first, the oldest first, or --over-older where they are given up",
+                would_end(&channel, &older)
+            ),
+        ));
+    }
     let mut publishing = publishing(settings);
     publishing.auto = true;
     publishing.only = Some((epoch, channel.clone()));
@@ -82,202 +93,51 @@ pub(super) async fn run(settings: &Settings, args: Publish) -> Result<Code, Fail
     }
 }
 
-/// What would become of a root.
-struct Would {
-    root: RootToPublish,
-    /// The word.
-    what: &'static str,
-    /// Why, and what comes next.
-    why: Option<String>,
-    units: Option<u64>,
-    fee_lamports: Option<u64>,
-    rent_lamports: Option<u64>,
-}
-
-async fn dry_run(
+/// The epochs before this one of which a root of the channel is not published, and could not be
+/// any more behind this one, because it takes the same slot of the ring.
+async fn older_in_its_slot(
     settings: &Settings,
-    args: &Publish,
     store: &dyn SettlementStore,
-    chain: &dyn RootChain,
-) -> Result<Code, Failure> {
-    let publishing = publishing(settings);
-    let candidates: Vec<Candidate> = match (args.epoch, args.channel.as_deref()) {
-        (Some(epoch), Some(channel)) => {
-            let (epoch, channel) = place(epoch, channel)?;
-            row(store, epoch, &channel).await?;
-            store
-                .candidate(epoch, &channel)
-                .await?
-                .into_iter()
-                .collect()
+    epoch: Epoch,
+    channel: &Channel,
+) -> Result<Vec<Epoch>, Failure> {
+    if settings.chain.target != Target::Program {
+        return Ok(Vec::new());
+    }
+    let slots = new_layout(settings)?.slots().max(1);
+    let (mode, length) = (settings.chain.epoch_mode, settings.arithmetic.epoch_seconds);
+    let slot = |epoch: Epoch| mode.number(epoch, length) % slots;
+    let mut older = Vec::new();
+    for state in ["planned", "held", "failed"] {
+        let mut after = None;
+        loop {
+            let rows = store.rows(Some(state), after, PAGE).await?;
+            let before = rows.iter().take_while(|row| row.epoch < epoch);
+            let in_slot = before
+                .filter(|row| row.channel == *channel && slot(row.epoch) == slot(epoch))
+                .map(|row| row.epoch);
+            older.extend(in_slot);
+            after = rows.last().map(|row| (row.epoch, row.channel.clone()));
+            let is_past = rows.last().is_none_or(|row| row.epoch >= epoch);
+            if is_past || (rows.len() as u64) < PAGE {
+                break;
+            }
         }
-        _ => store.due(SystemClock.now(), LOOK).await?,
+    }
+    older.sort_unstable();
+    Ok(older)
+}
+
+/// What publishing a root before these would come to.
+fn would_end(channel: &Channel, older: &[Epoch]) -> String {
+    let named: Vec<String> = older.iter().take(NAMED).map(Epoch::to_string).collect();
+    let more = match older.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
     };
-    let mut all = Vec::with_capacity(candidates.len());
-    let mut open = Vec::new();
-    for candidate in candidates {
-        let (kind, mode, length) = (publishing.kind, publishing.mode, publishing.length);
-        let root = candidate.to_publish(kind, mode, length);
-        let is_open = matches!(
-            candidate.publication,
-            Publication::Planned | Publication::Held { .. }
-        );
-        if !is_open {
-            let why = format!("it is {}", candidate.publication);
-            all.push(Would::not(root, "nothing", Some(why)));
-        } else if let Err(reason) = publishing.policy.judge(&candidate) {
-            let why = format!("{reason}; next: {}", reason.why.next_step());
-            all.push(Would::not(root, "hold", Some(why)));
-        } else {
-            open.push(root);
-        }
-    }
-    let standings = chain.look(&open).await.or_fail(Code::Unavailable)?;
-    let mut free = Vec::new();
-    for (root, standing) in open.into_iter().zip(standings) {
-        match standing {
-            Standing::Free => free.push(root),
-            Standing::Published => all.push(Would::not(
-                root,
-                "settle",
-                Some("it is on chain".to_owned()),
-            )),
-            Standing::Newer(by) => {
-                let why = format!("epoch {by} stands in its slot");
-                all.push(Would::not(root, "supersede", Some(why)));
-            }
-            Standing::Blocked(reason) => {
-                let what = if reason.why.is_final() {
-                    "fail"
-                } else {
-                    "hold"
-                };
-                let why = format!("{reason}; next: {}", reason.why.next_step());
-                all.push(Would::not(root, what, Some(why)));
-            }
-        }
-    }
-    let (published, transactions) = draft_all(chain, free, &mut all).await?;
-    all.extend(published);
-    all.sort_by(|a, b| (a.root.epoch, &a.root.channel).cmp(&(b.root.epoch, &b.root.channel)));
-    print(
-        &all.iter()
-            .map(|would| would.line(args.json))
-            .collect::<String>(),
-    )?;
-    if !args.json {
-        print(&sum(&all, transactions))?;
-    }
-    Ok(Code::Ok)
-}
-
-/// Builds and simulates all transactions that it would take; none of them is kept or sent.
-async fn draft_all(
-    chain: &dyn RootChain,
-    mut free: Vec<RootToPublish>,
-    refused: &mut Vec<Would>,
-) -> Result<(Vec<Would>, usize), Failure> {
-    let (mut all, mut transactions) = (Vec::new(), 0);
-    while !free.is_empty() {
-        let Draft {
-            signed,
-            estimates,
-            refused: bad,
-        } = chain.draft(&free).await.or_fail(Code::Unavailable)?;
-        let before = free.len();
-        for (id, reason) in bad {
-            let Some(at) = free.iter().position(|root| root.id == id) else {
-                continue;
-            };
-            let what = if reason.why.is_final() {
-                "fail"
-            } else {
-                "hold"
-            };
-            let why = format!("{reason}; next: {}", reason.why.next_step());
-            refused.push(Would::not(free.remove(at), what, Some(why)));
-        }
-        for id in signed.iter().flat_map(|signed| &signed.roots) {
-            let Some(at) = free.iter().position(|root| root.id == *id) else {
-                continue;
-            };
-            let estimate = estimates.iter().find(|estimate| estimate.root == *id);
-            all.push(Would {
-                root: free.remove(at),
-                what: "publish",
-                why: None,
-                units: estimate.map(|it| it.units),
-                fee_lamports: estimate.map(|it| it.fee_lamports),
-                rent_lamports: estimate.map(|it| it.rent_lamports),
-            });
-        }
-        transactions += usize::from(signed.is_some());
-        if free.len() == before {
-            let left = free.drain(..);
-            all.extend(left.map(|root| {
-                Would::not(
-                    root,
-                    "wait",
-                    Some("a newer state is not finalized yet".to_owned()),
-                )
-            }));
-        }
-    }
-    Ok((all, transactions))
-}
-
-impl Would {
-    const fn not(root: RootToPublish, what: &'static str, why: Option<String>) -> Self {
-        Self {
-            root,
-            what,
-            why,
-            units: None,
-            fee_lamports: None,
-            rent_lamports: None,
-        }
-    }
-
-    fn line(&self, as_json: bool) -> String {
-        let (epoch, channel) = (self.root.epoch, &self.root.channel);
-        if as_json {
-            let line = json!({
-                "epoch": epoch.0, "channel": channel.as_str(), "number": self.root.number,
-                "would": self.what, "why": self.why, "compute_units": self.units,
-                "fee_lamports": self.fee_lamports, "rent_lamports": self.rent_lamports,
-            });
-            return format!("{line}\n");
-        }
-        let mut text = format!(
-            "{epoch}  {channel}  number {}  would {}",
-            self.root.number, self.what
-        );
-        if let (Some(units), Some(fee), Some(rent)) =
-            (self.units, self.fee_lamports, self.rent_lamports)
-        {
-            let _ = write!(
-                text,
-                "  {units} compute units  fee {fee}  rent {rent} lamports"
-            );
-        }
-        if let Some(why) = &self.why {
-            let _ = write!(text, "  {why}");
-        }
-        text.push('\n');
-        text
-    }
-}
-
-fn sum(all: &[Would], transactions: usize) -> String {
-    let published = all.iter().filter(|would| would.units.is_some());
-    let roots = published.clone().count();
-    let fee: u64 = published
-        .clone()
-        .filter_map(|would| would.fee_lamports)
-        .sum();
-    let rent: u64 = published.filter_map(|would| would.rent_lamports).sum();
     format!(
-        "{} roots; {roots} would be published in {transactions} transactions, for {fee} lamports and {rent} of rent; nothing was sent\n",
-        all.len()
+        "{} older roots of {channel} take the same slot and could never be published behind it: {}{more}",
+        older.len(),
+        named.join(", ")
     )
 }

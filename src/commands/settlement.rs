@@ -18,7 +18,7 @@ use crate::settings::Settings;
 use crate::wiring::DataFolder;
 
 /// How many roots are read at a time.
-const PAGE: u64 = 500;
+pub(super) const PAGE: u64 = 500;
 
 /// Shows where roots stand, or lets one go on.
 pub(super) async fn run(settings: &Settings, args: Settlement) -> Result<Code, Failure> {

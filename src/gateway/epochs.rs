@@ -8,15 +8,17 @@ use axum::response::Response;
 use compact_str::CompactString;
 use serde::Serialize;
 use twzrd_domain::coverage;
-use twzrd_domain::epoch::{Epoch, EpochLength, UnixMs};
+use twzrd_domain::epoch::{Epoch, UnixMs};
 use twzrd_domain::identity::{Channel, Name, Node};
 use twzrd_domain::ports::{ReportStore, SealedEpoch, StoreError};
+use twzrd_domain::settlement::RootKind;
 use utoipa::ToSchema;
 
 use super::app::App;
 use super::known::Answer;
 use super::params::{self, MAX_LIMIT, Query, Segments};
 use super::problem::{self, Details, Problem};
+use super::view::View;
 
 /// What a sealed epoch takes in memory at most, in bytes.
 const ROW_BYTES: usize = size_of::<SealedEpoch>() + 160;
@@ -41,7 +43,8 @@ pub(super) struct SealedChannel {
     epoch: u64,
     /// The channel.
     channel: String,
-    /// The root that is published: that of the claim tree. Null before it is built.
+    /// The root that is published, by the setting publisher.root: that of the claim tree or of the
+    /// participation tree. Null before it is built.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     root: Option<String>,
     /// How many leaves the tree has: the number of participants.
@@ -110,7 +113,7 @@ pub(super) async fn epochs(
     let body = EpochPage {
         epochs: shown
             .iter()
-            .map(|row| SealedChannel::of(row, app.view.epoch_length))
+            .map(|row| SealedChannel::of(row, &app.view))
             .collect(),
         next: last.map(|row| format!("{}:{}", row.epoch, row.channel)),
         as_of,
@@ -160,7 +163,7 @@ pub(super) async fn epoch_channel(
         return Err(not_sealed(channel.as_str()));
     };
     let body = SealedChannelAnswer {
-        sealed: SealedChannel::of(&row, app.view.epoch_length),
+        sealed: SealedChannel::of(&row, &app.view),
         as_of,
         stale: is_stale,
     };
@@ -217,19 +220,22 @@ fn just_below(channel: &Channel) -> Name {
 }
 
 impl SealedChannel {
-    fn of(row: &SealedEpoch, length: EpochLength) -> Self {
-        let claim_root = row.claim_root.map(|root| Node(root).to_string());
+    fn of(row: &SealedEpoch, view: &View) -> Self {
+        let shown = |root: Option<[u8; 32]>| root.map(|root| Node(root).to_string());
         Self {
             epoch: row.epoch.0,
             channel: row.channel.to_string(),
-            root: claim_root.clone(),
+            root: shown(match view.settlement.root {
+                RootKind::Claim => row.claim_root,
+                RootKind::Participation => row.participation_root,
+            }),
             count: row.participants,
             settled_at: row.settled_at,
             tx_signature: row.tx_signature.as_ref().map(CompactString::to_string),
             participants: row.participants,
-            participation_root: row.participation_root.map(|root| Node(root).to_string()),
-            claim_root,
-            coverage_percent: coverage::percent(row.gap_ms, length),
+            participation_root: shown(row.participation_root),
+            claim_root: shown(row.claim_root),
+            coverage_percent: coverage::percent(row.gap_ms, view.epoch_length),
             gap_ms: row.gap_ms,
         }
     }

@@ -287,6 +287,7 @@ mod tests {
             ingest: Arc::new(Nothing),
             settlement: SettlementView {
                 store,
+                root: twzrd_domain::settlement::RootKind::Claim,
                 facts: Arc::new(SettlementFacts::default),
             },
             lag_bound: 0,

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
+use twzrd_actors::weather::Waiting;
 use twzrd_domain::chain::Tally;
 use twzrd_domain::epoch::UnixMs;
 use twzrd_domain::ports::StoreError;
@@ -17,6 +18,7 @@ use super::health::Status;
 use super::known::{Answer, Stamped};
 use super::params::Query;
 use super::problem::Problem;
+use super::redact::without_credentials;
 use super::view::SettlementFacts;
 
 /// For how long the sums over all roots are handed out again, in milliseconds.
@@ -39,6 +41,9 @@ pub(super) struct SettlementAnswer {
     /// How long a root stays open to claims where every epoch is published, in seconds; null
     /// where nobody claims.
     claims_open_seconds: Option<u64>,
+    /// The slot from which on claims and publications are recorded; null where nothing is followed,
+    /// and before the nodes told what they still have.
+    known_from_slot: Option<u64>,
     /// How many roots stand where.
     roots: Vec<Standing>,
     /// The nodes that are asked.
@@ -101,6 +106,7 @@ pub(super) async fn settlement(
         signer: facts.signer,
         signer_lamports: facts.signer_lamports,
         claims_open_seconds: facts.claims_open_seconds,
+        known_from_slot: facts.listener.known_from,
         roots: value.iter().map(standing).collect(),
         nodes: facts.nodes.into_iter().map(node).collect(),
         as_of,
@@ -162,42 +168,67 @@ impl App {
 }
 
 fn condition(facts: &SettlementFacts, tallies: &[Tally]) -> (Status, Option<String>) {
-    if facts.target == Target::None {
+    let mut bad = waits(facts);
+    if facts.target == Target::None && bad.is_empty() {
         let reason = "settlement is off: no target is set".to_owned();
         return (Status::Off, Some(reason));
     }
     if !facts.nodes.is_empty() && facts.nodes.iter().all(|node| !node.is_healthy) {
         let errors = facts.nodes.iter().filter_map(|node| {
             let error = node.last_error.as_deref()?;
-            Some(format!("{}: {error}", node.name))
+            Some(format!("; {}: {error}", node.name))
         });
         let first = errors.take(1).collect::<String>();
-        let reason = format!("none of {} nodes answers; {first}", facts.nodes.len());
+        let reason = format!("none of {} nodes answers{first}", facts.nodes.len());
         return (Status::Away, Some(reason));
     }
-    // What the policy holds back or a newer epoch replaced is as it should be.
-    let stuck: Vec<String> = tallies
-        .iter()
-        .filter_map(|tally| {
-            let why: Why = tally.why.parse().ok()?;
-            let is_stuck = matches!(tally.state.as_str(), "held" | "failed") && !why.is_policy();
-            is_stuck.then(|| {
-                let (roots, state, next) = (tally.roots, &tally.state, why.next_step());
-                format!("{roots} roots {state}, {why} ({next})")
-            })
-        })
-        .collect();
-    if stuck.is_empty() {
-        let off = (!facts.auto_publish)
-            .then(|| "nothing is signed: publisher.auto_publish is false".to_owned());
-        return (Status::Ok, off);
+    let mut good = Vec::new();
+    for tally in tallies {
+        let Ok(why) = tally.why.parse::<Why>() else {
+            continue;
+        };
+        // What the policy holds back or a newer epoch replaced is as it should be.
+        if why.is_policy() || !matches!(tally.state.as_str(), "held" | "failed") {
+            continue;
+        }
+        let (roots, state, next) = (tally.roots, &tally.state, why.next_step());
+        if tally.state == "failed" && is_end(why) {
+            good.push(format!("{roots} roots {state} for good, {why}"));
+        } else {
+            bad.push(format!("{roots} roots {state}, {why} ({next})"));
+        }
     }
-    let more = match stuck.len().saturating_sub(NAMED) {
+    let status = match bad.is_empty() {
+        true => Status::Ok,
+        false => Status::Degraded,
+    };
+    if bad.is_empty() && !facts.auto_publish {
+        bad.push("nothing is signed: publisher.auto_publish is false".to_owned());
+    }
+    bad.append(&mut good);
+    let more = match bad.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!("; and {more} more reasons"),
     };
-    let reason = format!("{}{more}", stuck[..stuck.len().min(NAMED)].join("; "));
-    (Status::Degraded, Some(reason))
+    let reason = format!("{}{more}", bad[..bad.len().min(NAMED)].join("; "));
+    (status, Some(reason).filter(|reason| !reason.is_empty()))
+}
+
+/// What publisher and chain listener wait for.
+fn waits(facts: &SettlementFacts) -> Vec<String> {
+    let told = |who: &str, waiting: &Option<Waiting>| {
+        let Waiting { since, reason } = waiting.as_ref()?;
+        let reason = without_credentials(reason);
+        Some(format!("the {who} has waited since {since}: {reason}"))
+    };
+    let publisher = told("publisher", &facts.publisher.waits_for);
+    let listener = told("chain listener", &facts.listener.waits_for);
+    publisher.into_iter().chain(listener).collect()
+}
+
+/// True where nobody can do anything about a root that failed.
+const fn is_end(why: Why) -> bool {
+    matches!(why, Why::TooManyParticipants | Why::TooLarge)
 }
 
 #[cfg(test)]
@@ -249,5 +280,38 @@ mod tests {
         );
         let (status, _) = condition(&facts(Target::None), &bad);
         assert_eq!(status, Status::Off);
+    }
+
+    #[test]
+    fn a_publisher_or_listener_that_cannot_go_on_is_shown_with_its_reason() {
+        let mut facts = facts(Target::Program);
+        facts.publisher.waits_for = Some(Waiting {
+            since: 1_761_854_400_000,
+            reason: "https://me:secret@node.example answers nonsense".to_owned(),
+        });
+        let expected = "the publisher has waited since 1761854400000: https://***@node.example answers nonsense";
+        let told = condition(&facts, &[]);
+        assert_eq!(told, (Status::Degraded, Some(expected.to_owned())));
+        // What is in flight for a target that was taken away waits too.
+        facts.target = Target::None;
+        assert_eq!(condition(&facts, &[]), told);
+        facts.target = Target::Program;
+        facts.listener.waits_for = facts.publisher.waits_for.take();
+        let (status, reason) = condition(&facts, &[tally("held", "no_funds", 2)]);
+        assert_eq!(status, Status::Degraded);
+        let reason = reason.unwrap_or_default();
+        assert!(
+            reason.starts_with("the chain listener has waited since 1761854400000: "),
+            "{reason}"
+        );
+        assert!(reason.contains("; 2 roots held, no_funds ("), "{reason}");
+    }
+
+    #[test]
+    fn a_root_about_which_nobody_can_do_anything_is_told_and_degrades_nothing() {
+        let ended = [tally("failed", "too_many_participants", 2)];
+        let told = condition(&facts(Target::Program), &ended);
+        let expected = "2 roots failed for good, too_many_participants".to_owned();
+        assert_eq!(told, (Status::Ok, Some(expected)));
     }
 }

@@ -11,7 +11,7 @@ use twzrd_domain::chain::SettlementStore;
 use twzrd_domain::epoch::EpochLength;
 use twzrd_domain::ports::{BatchStore, Clock, ReportStore, StoreError};
 use twzrd_domain::record::Seq;
-use twzrd_domain::settlement::Target;
+use twzrd_domain::settlement::{RootKind, Target};
 use twzrd_supervision::TreeSnapshot;
 
 use super::admin::AdminAccess;
@@ -52,6 +52,8 @@ pub struct View {
 pub struct SettlementView {
     /// The store, as it counts roots.
     pub store: Arc<dyn SettlementStore>,
+    /// Which of the two roots is published.
+    pub root: RootKind,
     /// All else, which answers at once.
     pub facts: Arc<dyn Fn() -> SettlementFacts + Send + Sync>,
 }

@@ -16,7 +16,7 @@ use toml_edit::Document;
 use super::bounds::MAX_FAULTS;
 use super::lines::{line_at, line_of};
 use super::secrets::Secrets;
-use super::shown::{Fixed, Line, as_toml, is_secret, masked, walk};
+use super::shown::{Fixed, Line, as_toml, is_secret, masked, may_hold_secret, walk};
 use super::{Settings, Written, absolute, channels, lists};
 
 /// The shipped settings: the defaults.
@@ -154,7 +154,7 @@ impl Layers {
                 Ok(written) => break written,
                 Err(error) => {
                     let path = path_of(&error);
-                    faults.push(self.fault(&path, None, &problem_of(&error.kind)));
+                    faults.push(self.fault(&path, None, &problem_of(&path, &error.kind)));
                     let known = put_aside(&mut merged, &self.defaults, &path);
                     if !known || faults.len() >= MAX_FAULTS {
                         return Err(Faults(faults));
@@ -389,7 +389,7 @@ fn dict_of(figment: &Figment) -> Result<Dict, Fault> {
             .as_ref()
             .map_or_else(String::new, |m| m.name.to_string()),
         key: error.path.join("."),
-        problem: problem_of(&error.kind),
+        problem: problem_of(&error.path, &error.kind),
     })?;
     Ok(data.get(&Profile::Default).cloned().unwrap_or_default())
 }
@@ -405,8 +405,15 @@ fn path_of(error: &figment::Error) -> Vec<String> {
     path
 }
 
-fn problem_of(kind: &Kind) -> String {
+/// What is wrong with a value. Where a URL with its credential may have been put, what was found is
+/// not shown.
+fn problem_of(path: &[String], kind: &Kind) -> String {
     match kind {
+        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected)
+            if may_hold_secret(path) =>
+        {
+            format!("another value (not shown); expected {expected}")
+        }
         Kind::UnknownField(_, known) => {
             format!("unknown key; expected one of {}", known.join(", "))
         }

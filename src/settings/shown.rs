@@ -79,6 +79,13 @@ pub(super) fn is_secret(path: &[String]) -> bool {
     path.iter().map(String::as_str).eq(["store", "url"])
 }
 
+/// True where a value that is not of the expected type may be a secret: a URL in place of a list of
+/// them, or in place of a whole section.
+pub(super) fn may_hold_secret(path: &[String]) -> bool {
+    path.first()
+        .is_some_and(|section| matches!(section.as_str(), "chain" | "store"))
+}
+
 pub(super) fn masked(value: &Value) -> String {
     if value.as_str().is_some_and(str::is_empty) {
         "\"\"".to_owned()

@@ -11,7 +11,7 @@ use twzrd_domain::epoch::UnixMs;
 use twzrd_domain::ports::{
     BatchStore, Chunk, JournalError, JournalFolder, JournalWriter, StoreError,
 };
-use twzrd_domain::record::Seq;
+use twzrd_domain::record::{Entry, Record, Seq};
 use twzrd_journal::{Config, Folder};
 use twzrd_store::{OpenError, Store};
 
@@ -23,6 +23,9 @@ use crate::settings::Settings;
 const STORE_AGAIN_FIRST: Duration = Duration::from_millis(100);
 /// The longest such wait.
 const STORE_AGAIN_LONGEST: Duration = Duration::from_secs(3);
+
+/// How many records are looked at in one go for a seal.
+const LOOK_RECORDS: usize = 10_000;
 
 /// The data folder: what is in it, and where.
 pub struct DataFolder {
@@ -187,35 +190,71 @@ impl Opened {
     }
 
     /// Refuses a journal and a store that do not belong together, or a journal that ends before
-    /// what the store has applied of it: an older copy, or one that was cut.
-    async fn agree(&self) -> Result<(), Disagreement> {
+    /// what the store has applied of it: an older copy, or one that was cut. Gives the last record
+    /// that the store has applied.
+    async fn agree(&self) -> Result<Seq, Disagreement> {
         let projection = match self.store.projection().await {
             Err(error) if error.is_transient() => return Err(Disagreement::Away(error)),
             asked => asked.map_err(Failure::from)?,
         };
+        let (applied, durable) = (projection.position.seq, self.folder.durable());
         let (Some(found), Some(expected)) = (projection.journal, self.folder.id()) else {
-            return Ok(());
+            return Ok(applied);
         };
         if found != expected {
             return Err(Failure::from(StoreError::OtherJournal { expected, found }).into());
         }
-        let (applied, durable) = (projection.position.seq, self.folder.durable());
         if applied <= durable {
-            return Ok(());
+            return Ok(applied);
         }
         let failure = fail(
             Code::Unavailable,
             format_args!(
-                "the database has applied record {applied}, but the journal ends with record {durable}; expected the journal that the database follows, whole: restore it, or rebuild the database from this journal in another folder with `twzrd replay`"
+                "the database has applied record {applied}, but the journal ends with record {durable}; expected the journal that the database follows, whole: restore it, or give this one an empty database, which is built anew from it, but for what was published"
             ),
         );
         Err(failure.into())
     }
 
-    /// As [`Opened::open`], but waits for a store that is away.
+    /// Refuses to publish by itself what an empty store is about to build anew: what of it was
+    /// published before stood in the store that is gone, so it would be signed and paid for again.
+    async fn refuse_to_publish_again(
+        &self,
+        applied: Seq,
+        settings: &Settings,
+    ) -> Result<(), Failure> {
+        if !settings.publisher.auto_publish || applied > 0 || !self.holds_seal().await? {
+            return Ok(());
+        }
+        Err(fail(
+            Code::Config,
+            "publisher.auto_publish: the database is empty, and the journal holds sealed epochs: their roots would be built anew and published again, since what was published stands in the database alone; expected a copy of the old database, or false for this start: then look with `twzrd settlement list` and `twzrd publish --dry-run` before it is true again",
+        ))
+    }
+
+    /// Whether an epoch was sealed. Reads up to the first seal.
+    async fn holds_seal(&self) -> Result<bool, JournalError> {
+        let (mut from, durable) = (Position::default(), self.folder.durable());
+        while from.seq < durable {
+            let chunk = self.folder.read(from, LOOK_RECORDS).await?;
+            let is_seal = |entry: &Entry| matches!(entry.record, Record::Seal(_));
+            if chunk.entries.iter().any(is_seal) {
+                return Ok(true);
+            }
+            let Some(last) = chunk.positions.last() else {
+                break;
+            };
+            from = *last;
+        }
+        Ok(false)
+    }
+
+    /// As [`Opened::open`], but waits for a store that is away, and refuses to publish by itself
+    /// what an empty store is about to build anew.
     ///
     /// # Errors
-    /// As [`Opened::open`], but for a store that may come back.
+    /// As [`Opened::open`], but for a store that may come back; and where roots would be published
+    /// again.
     pub async fn open_patiently(data: &DataFolder, settings: &Settings) -> Result<Self, Failure> {
         let (folder, mut journal) = open_journal(data, settings, true).await?;
         let mut wait = STORE_AGAIN_FIRST;
@@ -229,7 +268,10 @@ impl Opened {
                         store,
                     };
                     match opened.agree().await {
-                        Ok(()) => return Ok(opened),
+                        Ok(applied) => {
+                            opened.refuse_to_publish_again(applied, settings).await?;
+                            return Ok(opened);
+                        }
                         Err(Disagreement::Away(error)) => {
                             journal = opened.journal;
                             error.to_string()

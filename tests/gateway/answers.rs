@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use twzrd_actors::status::ChannelState;
 use twzrd_domain::epoch::Epoch;
 use twzrd_domain::proof::PresenceProof;
+use twzrd_domain::settlement::RootKind;
 use twzrd_supervision::{ChildState, ExitReason, Feed, Handler, RunningHandler, WaitingFor};
 
 use crate::world::{HOUR, NOW, World, child, heard, limits, name, seal, serve, supervisor};
@@ -58,6 +59,19 @@ async fn a_sealed_epoch_is_told_in_the_form_of_the_deployed_system_and_more() {
     });
     assert_eq!(got.json(), expected);
     assert_eq!(got.header("age"), "");
+}
+
+#[tokio::test]
+async fn the_root_of_an_epoch_is_the_one_that_is_published() {
+    let world = World::new();
+    let mut view = world.view();
+    view.settlement.root = RootKind::Participation;
+    let served = serve(view, limits()).await;
+    let got = served.get("/api/v1/epochs").await.json();
+    for epoch in got["epochs"].as_array().unwrap() {
+        assert_eq!(epoch["root"], epoch["participation_root"]);
+        assert_ne!(epoch["root"], epoch["claim_root"]);
+    }
 }
 
 #[tokio::test]
@@ -301,6 +315,7 @@ async fn settlement_says_who_signs_how_long_claims_stay_open_and_which_nodes_are
     assert_eq!(answer["signer"], "signer");
     assert_eq!(answer["signer_lamports"], 1_500_000_000);
     assert_eq!(answer["claims_open_seconds"], 36_000);
+    assert_eq!(answer["known_from_slot"], 12);
     assert_eq!(answer["nodes"][0]["name"], "http://node.example");
     assert_eq!(answer["nodes"][0]["lag"], 2);
     assert_eq!(answer["stale"], false);

@@ -1,13 +1,17 @@
 //! The metrics are those of the table, and say what is so.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use twzrd::gateway::{METRICS, MetricKind};
+use twzrd_actors::weather::Waiting;
 use twzrd_domain::epoch::Epoch;
 use twzrd_domain::identity::Channel;
 use twzrd_supervision::{ChildSnapshot, ChildState, Feed, Handler, RunningHandler};
 
-use crate::world::{Served, TOKEN, World, child, limits, name, seal, serve, supervisor};
+use crate::world::{
+    NOW, Served, TOKEN, World, child, limits, name, publishing, seal, serve, supervisor,
+};
 
 /// Samples, by name with labels.
 fn samples(text: &str) -> BTreeMap<&str, f64> {
@@ -98,6 +102,14 @@ async fn the_figures_are_those_of_the_process() {
         ("publish_skipped_total{reason=\"paused\"}", 2.0),
         ("publish_failed_total{error_code=\"expired\"}", 1.0),
         ("aggregator_wallet_sol", 1.5),
+        ("twzrd_publisher_waiting_seconds", 0.0),
+        ("twzrd_listener_waiting_seconds", 0.0),
+        ("twzrd_listener_slot", 999.0),
+        (
+            "twzrd_listener_last_look",
+            f64::from(u32::try_from(NOW / 1000 - 1).unwrap()),
+        ),
+        ("twzrd_listener_known_from_slot", 12.0),
         (
             "rpc_request_duration_seconds_bucket{le=\"1.0\",method=\"getBalance\",status=\"ok\"}",
             2.0,
@@ -231,4 +243,34 @@ async fn what_is_not_known_is_left_out() {
     ] {
         assert_eq!(samples.get(absent), None, "{absent}");
     }
+}
+
+#[tokio::test]
+async fn who_stands_still_says_for_how_long_and_a_slot_is_told_once_it_is_known() {
+    let world = World::new();
+    let mut view = world.view();
+    view.settlement.facts = Arc::new(|| {
+        let mut facts = publishing();
+        facts.listener.slot = 0;
+        facts.listener.waits_for = Some(Waiting {
+            since: NOW - 1500,
+            reason: "nothing before it is known".to_owned(),
+        });
+        facts
+    });
+    let served = serve(view, limits()).await;
+    let text = served.get("/metrics").await.text;
+    let samples = samples(&text);
+    assert_eq!(samples["twzrd_listener_waiting_seconds"], 1.5);
+    assert_eq!(samples["twzrd_publisher_waiting_seconds"], 0.0);
+    assert!(!text.contains("twzrd_listener_slot"), "{text}");
+    let health = served.get("/health").await.json();
+    let expected = format!(
+        "the chain listener has waited since {}: nothing before it is known",
+        NOW - 1500
+    );
+    assert_eq!(health["program"]["status"], "degraded");
+    assert_eq!(health["program"]["reason"], expected.as_str());
+    // It goes on by itself, and what is heard is not touched by it.
+    assert_eq!(served.get("/ready").await.status, 200);
 }

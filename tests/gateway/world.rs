@@ -28,7 +28,7 @@ use twzrd_domain::merkle::MerkleTree;
 use twzrd_domain::ports::BuiltTrees;
 use twzrd_domain::roster::Listing;
 use twzrd_domain::seal::{Participant, freeze};
-use twzrd_domain::settlement::{Target, Why};
+use twzrd_domain::settlement::{RootKind, Target, Why};
 use twzrd_domain::weight::Arithmetic;
 use twzrd_journal::Health;
 use twzrd_supervision::{ChildKind, ChildSnapshot, ChildState, Strategy, TreeSnapshot};
@@ -259,6 +259,7 @@ impl World {
             ingest: Arc::new(Shared(Arc::clone(&self.ingest))),
             settlement: SettlementView {
                 store: Arc::new(self.store.clone()),
+                root: RootKind::Claim,
                 facts: Arc::new(publishing),
             },
             lag_bound: 1000,
@@ -285,7 +286,7 @@ impl World {
 }
 
 /// A publisher and a listener that did something of everything.
-fn publishing() -> SettlementFacts {
+pub(crate) fn publishing() -> SettlementFacts {
     let name = |text: &str| Name::parse(text).unwrap();
     SettlementFacts {
         target: Target::Program,
@@ -299,7 +300,12 @@ fn publishing() -> SettlementFacts {
             failed: [("expired", 1)].into(),
             ..PublisherCounts::default()
         },
-        listener: ListenerCounts::default(),
+        listener: ListenerCounts {
+            slot: 999,
+            looked: Some(NOW - 500),
+            known_from: Some(12),
+            ..ListenerCounts::default()
+        },
         nodes: vec![NodeStatus {
             name: "http://node.example".to_owned(),
             is_healthy: true,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
+use solana_rpc_client::rpc_sender::RpcSender;
 use twzrd_actors::step::{Probe, Step};
 use twzrd_chain::rpc::{Endpoint, Pool, PoolConfig};
 use twzrd_localnet::faults::{Fault, FaultPlan, FaultySender, Rule};
@@ -23,6 +24,15 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     pub(crate) fn new(node: &Node, seed: u64) -> Self {
+        Self::with(node, seed, |_, sender| Box::new(sender))
+    }
+
+    /// As [`Nodes::new`], with something around the transport of each, by its number.
+    pub(crate) fn with(
+        node: &Node,
+        seed: u64,
+        around: impl Fn(u64, FaultySender) -> Box<dyn RpcSender + Send + Sync>,
+    ) -> Self {
         let mut random = rng(seed, 1);
         let many = random.random_range(1..=3);
         let mut plans = Vec::new();
@@ -33,7 +43,7 @@ impl Nodes {
             }
             let sender = FaultySender::of(node, plan.clone());
             plans.push(plan);
-            Endpoint::new(format!("node-{number}"), Box::new(sender))
+            Endpoint::new(format!("node-{number}"), around(number, sender))
                 .with_timeout(Duration::from_secs(5))
         });
         let endpoints: Vec<_> = endpoints.collect();
@@ -64,7 +74,7 @@ impl Nodes {
 }
 
 fn rules(random: &mut ChaCha8Rng) -> Vec<Rule> {
-    let all: [fn(&mut ChaCha8Rng) -> Rule; 12] = [
+    let all: [fn(&mut ChaCha8Rng) -> Rule; 13] = [
         |it| {
             Rule::new(Fault::RpcError {
                 code: -32603,
@@ -89,6 +99,12 @@ fn rules(random: &mut ChaCha8Rng) -> Vec<Rule> {
         |it| Rule::new(Fault::NeverLands).chance(it.random_range(100..900)),
         |it| Rule::new(Fault::LandsThoughFailed).chance(it.random_range(100..900)),
         |it| Rule::new(Fault::StaleBlockhash).chance(it.random_range(50..500)),
+        |it| {
+            let absurd = [0, 1_000_000_000_000, u64::MAX][it.random_range(0..3)];
+            Rule::new(Fault::AbsurdNumber(absurd))
+                .chance(it.random_range(5..60))
+                .times(20)
+        },
         |it| {
             Rule::new(Fault::SkipBlocks(151))
                 .chance(it.random_range(5..20))

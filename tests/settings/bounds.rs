@@ -106,3 +106,26 @@ fn a_cool_down_is_declared_whole_or_not_at_all() {
     );
     place.run(&["check"]).good();
 }
+
+#[test]
+fn the_unit_waits_for_longer_than_all_deadlines_together_and_the_handbook_names_their_sum() {
+    let shipped: toml_edit::DocumentMut = crate::SHIPPED.parse().unwrap();
+    let children = shipped["children"].as_table().unwrap().iter();
+    let deadlines = children.map(|(_, child)| child["shutdown_ms"].as_integer().unwrap());
+    let seconds = deadlines.sum::<i64>() / 1000;
+    let read = |path: &str| std::fs::read_to_string(crate::support::root(path)).unwrap();
+    let (unit, handbook) = (read("docs/twzrd.service"), read("docs/operations.md"));
+    let begin = "TimeoutStopSec=";
+    let given = unit
+        .lines()
+        .find_map(|line| line.strip_prefix(begin))
+        .unwrap();
+    let given: i64 = given.parse().unwrap();
+    assert!(given >= seconds + 20, "{given} s for {seconds} s");
+    assert!(
+        unit.contains(&format!("children together are {seconds} s.")),
+        "{unit}"
+    );
+    let told = format!("the deadlines add up to {seconds} s");
+    assert!(handbook.contains(&told), "{told}");
+}

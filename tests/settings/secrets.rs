@@ -104,3 +104,50 @@ fn a_secret_in_toml_that_is_too_new_is_not_shown() {
         faults(&place.run(&["check"]), &[&fault]);
     }
 }
+
+#[test]
+fn a_url_with_its_key_is_not_shown_where_a_list_was_expected() {
+    let place = Place::new();
+    let hidden = "another value (not shown); expected";
+    for (file, key, expected) in [
+        (
+            "[chain]\nrpc_urls = \"URL\"\n",
+            "2: chain.rpc_urls",
+            "a sequence",
+        ),
+        (
+            "[chain]\nws_urls = \"URL\"\n",
+            "2: chain.ws_urls",
+            "a sequence",
+        ),
+        (
+            "[chain]\ntarget = \"none\"\nallowed_lag_slots = \"URL\"\n",
+            "3: chain.allowed_lag_slots",
+            "u64",
+        ),
+        ("chain = \"URL\"\n", "1: chain", "struct WrittenChain"),
+    ] {
+        place.write(
+            "supervision.toml",
+            file.replace("URL", "https://node.example/?api-key=hunter2"),
+        );
+        let fault = format!("supervision.toml:{key}: {hidden} {expected}");
+        faults(&place.run(&["check"]), &[&fault]);
+        // Started with it, it says the same on the other stream.
+        let run = place.run(&["run", "--data", "data"]);
+        assert_eq!(run.code, 78, "{}", run.err);
+        assert!(
+            !run.err.contains("hunter2") && !run.out.contains("hunter2"),
+            "{}",
+            run.err
+        );
+    }
+    std::fs::remove_file(place.path("supervision.toml")).unwrap();
+    let env = [(
+        "TWZRD_CHAIN__RPC_URLS",
+        "https://node.example/?api-key=hunter2",
+    )];
+    let run = with_env(&place, &["check"], &env);
+    let fault = format!("TWZRD_CHAIN__RPC_URLS: chain.rpc_urls: {hidden} a sequence");
+    faults(&run, &[&fault]);
+}

@@ -22,7 +22,7 @@ pub(crate) struct Local {
     pub(crate) scene: Scene,
     pub(crate) plan: FaultPlan,
     // In the order in which they end.
-    _proxy: FaultyProxy,
+    proxy: FaultyProxy,
     _served: Served,
     _runtime: Runtime,
 }
@@ -76,10 +76,15 @@ impl Local {
             place,
             scene,
             plan,
-            _proxy: proxy,
+            proxy,
             _served: served,
             _runtime: runtime,
         }
+    }
+
+    /// The node's URL.
+    pub(crate) fn url(&self) -> String {
+        self.proxy.http_url()
     }
 
     /// One sealed epoch of these channels, with a few people in each.

@@ -165,8 +165,17 @@ fn each_admin_command_changes_what_it_says_and_a_stranger_is_refused() {
     run("admin.json", &["update-publisher", &other.to_string()]).good();
     assert_eq!(local.scene.protocol_state().unwrap().publisher, other);
     run("admin.json", &["set-policy", "true"]).good();
+    let again = run("admin.json", &["set-policy", "true"]).good();
+    assert!(again.contains("held already: nothing was sent"), "{again}");
     assert!(local.scene.protocol_state().unwrap().require_receipt);
     run("admin.json", &["initialize-channel", "tea"]).good();
+    for args in [
+        &["initialize-channel", "tea"][..],
+        &["--dry-run", "initialize-channel", "tea"],
+    ] {
+        let again = run("admin.json", args).good();
+        assert!(again.contains("held already"), "{again}");
+    }
     assert!(local.scene.channel_state(&"tea".parse().unwrap()).is_some());
     let shown = run("admin.json", &["show", "tea"]).good();
     assert!(shown.contains(&other.to_string()), "{shown}");
@@ -215,6 +224,38 @@ fn the_main_network_and_auto_publish_ask_to_be_acknowledged() {
         "{refused:?}"
     );
     assert_eq!(local.scene.node.counts().landed, 0);
+}
+
+#[test]
+fn one_node_of_the_main_network_among_others_is_refused_wherever_it_stands() {
+    let mainnet = NodeConfig {
+        genesis_hash: Some(
+            "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"
+                .parse()
+                .unwrap(),
+        ),
+        ..NodeConfig::default()
+    };
+    let other = NodeConfig {
+        seed: 2,
+        ..NodeConfig::default()
+    };
+    for (node, setting) in [
+        (mainnet, "chain.mainnet_acknowledged"),
+        (other, "chain.rpc_urls"),
+    ] {
+        let local = Local::with(NodeConfig::default(), "auto_publish = true\n");
+        let second = Local::with(node, "auto_publish = true\n");
+        let urls = [local.url(), second.url()];
+        for urls in [[&urls[0], &urls[1]], [&urls[1], &urls[0]]] {
+            let mut command = local.place.command(&["run", "--data", "data"]);
+            let urls = urls.map(String::as_str).join(",");
+            let refused = command.env("TWZRD_RPC_URLS", urls).output().unwrap();
+            let said = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(78), "{said}");
+            assert!(said.contains(setting), "{said}");
+        }
+    }
 }
 
 #[test]

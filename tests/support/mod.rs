@@ -52,6 +52,7 @@ impl Run {
 /// A working folder of a test's own. That of a test that fails stays, to be looked at.
 pub(crate) struct Place(tempfile::TempDir);
 
+#[allow(clippy::print_stderr, reason = "whoever reads the failure looks there")]
 impl Drop for Place {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -17,7 +17,8 @@ use twzrd_actors::publisher::{
     Publisher, PublisherArgs, PublisherCounters, PublisherMsg, Publishing,
 };
 use twzrd_actors::step::{Probe, Step, no_probe};
-use twzrd_domain::chain::{SettlementRow, SettlementStore};
+use twzrd_actors::tree_builder::{TreeBuilder, TreeBuilderArgs};
+use twzrd_domain::chain::{RootChain, SettlementRow, SettlementStore};
 use twzrd_domain::epoch::{Epoch, EpochLength};
 use twzrd_domain::identity::{Channel, Name};
 use twzrd_domain::publication::Publication;
@@ -25,7 +26,7 @@ use twzrd_domain::settlement::{EpochMode, Policy, RootKind};
 use twzrd_supervision::{
     Backoff, ChildRef, ChildSpec, Intensity, Options, SupervisorSpec, Tree, start,
 };
-use twzrd_testkit::fake::{FakeChain, MemoryStore, PausedClock};
+use twzrd_testkit::fake::{FakeChain, MemoryStore, PausedClock, Settlement};
 
 /// When the tests begin, in Unix milliseconds: after all their epochs.
 pub const BEGIN: u64 = 1_000_000_000;
@@ -41,6 +42,10 @@ pub struct World {
     pub clock: PausedClock,
     pub counters: Arc<PublisherCounters>,
     pub publishing: Publishing,
+    /// Whether there is a chain to publish on.
+    pub has_chain: bool,
+    /// Whether a tree builder runs beside the publisher.
+    pub builds_trees: bool,
     crash: Option<Arc<CrashAt>>,
     channels: usize,
     epochs: usize,
@@ -95,6 +100,8 @@ impl World {
             clock,
             counters: Arc::default(),
             publishing: publishing(),
+            has_chain: true,
+            builds_trees: false,
             crash: None,
             channels,
             epochs: counts.len(),
@@ -118,6 +125,19 @@ impl World {
             .collect()
     }
 
+    /// The trees are not built yet.
+    pub fn forget_trees(&mut self) {
+        let mut state = self.store.state();
+        state.trees.clear();
+        state.settlement = Settlement::default();
+        self.store = MemoryStore::with_state(state);
+    }
+
+    /// What stands in the publisher's way now.
+    pub fn waits_for(&self) -> Option<String> {
+        Some(self.counters.counts().waits_for?.reason)
+    }
+
     pub async fn row(&self, epoch: Epoch, channel: &Channel) -> SettlementRow {
         self.store.row(epoch, channel).await.unwrap().unwrap()
     }
@@ -129,13 +149,20 @@ impl World {
         };
         let args = PublisherArgs {
             store: Arc::new(self.store.clone()),
-            chain: Some(Arc::new(self.chain.clone())),
+            chain: self
+                .has_chain
+                .then(|| Arc::new(self.chain.clone()) as Arc<dyn RootChain>),
             clock: Arc::new(self.clock.clone()),
             publishing: Arc::new(self.publishing.clone()),
             counters: Arc::clone(&self.counters),
             probe,
         };
         let publisher = ChildRef::new("publisher");
+        let trees = TreeBuilderArgs {
+            store: Arc::new(self.store.clone()),
+            publisher: publisher.clone(),
+            probe: no_probe(),
+        };
         let child = ChildSpec::worker("publisher", &publisher, move || (Publisher, args.clone()))
             .backoff(Backoff {
                 initial: Duration::from_millis(1),
@@ -147,7 +174,13 @@ impl World {
             restarts: 1_000_000,
             period: Duration::from_secs(1),
         });
-        let tree = start(spec.child(child), Options::default()).await.unwrap();
+        let mut spec = spec.child(child);
+        if self.builds_trees {
+            let builder = ChildRef::new("tree_builder");
+            let trees = move || (TreeBuilder, trees.clone());
+            spec = spec.child(ChildSpec::worker("tree_builder", &builder, trees));
+        }
+        let tree = start(spec, Options::default()).await.unwrap();
         (tree, publisher)
     }
 

@@ -3,7 +3,7 @@
 //! [`show`] reads and signs nothing. [`Admin::plan`] builds an instruction and simulates it:
 //! what the program logs, and what it would change in the account. [`Admin::execute`] plans, signs
 //! once, sends the same bytes until they are finalized, expire, or the deadline passes, and then
-//! reads the account and compares. Each instruction sets a value and is the same done twice, so
+//! reads the account, for as long again where nodes are away, and compares. Each instruction sets a value and is the same done twice, so
 //! that one whose end is not known may be given again.
 
 mod error;
@@ -142,8 +142,9 @@ impl Admin {
             });
         }
         let (signature, bytes) = drawn.sign(&self.signer)?;
-        let slot = settle::settle(self, operation, &signature, &bytes, drawn.last_valid).await?;
-        let changes = self.verify(operation, &drawn.plan.before, slot).await?;
+        let slot = settle::settle(self, operation, &signature, &bytes, &drawn.lifetime).await?;
+        let before = &drawn.plan.before;
+        let changes = settle::verify(self, operation, before, &signature, slot).await?;
         Ok(Done {
             signature: Some(signature),
             slot: Some(slot),
@@ -155,6 +156,7 @@ impl Admin {
         &self,
         operation: &Operation,
         before: &[Field],
+        signature: &str,
         slot: u64,
     ) -> Result<Vec<Change>, AdminError> {
         let address = operation.account(&self.program);
@@ -164,6 +166,7 @@ impl Admin {
         if !operation.is_held(&self.program, account)? {
             return Err(AdminError::NotHeld {
                 operation: operation.to_string(),
+                signature: signature.to_owned(),
                 address,
                 found: fields::line(&after),
             });

@@ -1,4 +1,4 @@
-//! The interface of the on-chain program, byte for byte (`FORMATS`).
+//! The interface of the on-chain program, byte for byte, as the deployed one has it.
 //!
 //! Instructions and accounts are encoded and decoded by Borsh. What comes from the chain is
 //! hostile: every decoder has a bound, refuses what is left over, and names what it found.

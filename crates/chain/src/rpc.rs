@@ -8,8 +8,9 @@
 //! Which nodes are asked first: those that are not cooling and not behind, in turn; then those
 //! that are behind, the least first; where all are cooling, the one that is ready soonest. A node
 //! is behind where its finalized slot is more than [`PoolConfig::allowed_lag`] below the highest
-//! that any node of the pool has told. Nothing runs in the background: slots are asked for inside
-//! calls, at most every [`PoolConfig::probe_interval`] and with a deadline of their own.
+//! that any node of the pool has told. Where for minutes no node stands near that one, it is given
+//! up: it was a lie, or the chain was set up anew. Nothing runs in the background: slots are asked
+//! for inside calls, at most every [`PoolConfig::probe_interval`] and with a deadline of their own.
 //!
 //! URLs may hold keys in their path, query or user, so a node is shown as scheme, host and port,
 //! and no error holds more of its URL.
@@ -18,6 +19,7 @@ mod call;
 mod endpoint;
 mod error;
 mod http;
+mod network;
 mod node;
 mod pinned;
 mod probe;
@@ -40,10 +42,12 @@ use solana_rpc_client_api::request::RpcRequest;
 
 pub use endpoint::{Endpoint, MAX_RESPONSE_BYTES, PoolError, Shown};
 pub use error::chain_error;
+pub use network::Network;
 pub use node::NodeStatus;
 pub use pinned::Pinned;
 pub use stats::{BUCKET_BOUNDS, Observed, Status};
 
+pub(crate) use endpoint::plain;
 use node::Nodes;
 use stats::Stats;
 
@@ -104,7 +108,7 @@ impl Pool {
             return Err(PoolError::TooMany(endpoints.len()));
         }
         let shared = Arc::new(Shared {
-            nodes: Nodes::new(endpoints),
+            nodes: Nodes::new(endpoints, config.allowed_lag),
             config,
             turn: AtomicUsize::new(0),
             stats: Stats::default(),
@@ -140,7 +144,7 @@ impl Pool {
     /// How each node stands, in the order of the endpoints.
     #[must_use]
     pub fn status(&self) -> Vec<NodeStatus> {
-        self.shared.nodes.status(self.shared.config.allowed_lag)
+        self.shared.nodes.status()
     }
 
     /// How many calls there were, and how long they took, by method and status. A call that was

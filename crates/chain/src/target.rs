@@ -6,6 +6,7 @@
 //! account, or in the transaction itself.
 
 pub(crate) mod accounts;
+pub(crate) mod blockhash;
 pub(crate) mod compose;
 pub(crate) mod cost;
 mod funds;

@@ -12,6 +12,7 @@ use solana_rpc_client::rpc_sender::{RpcSender, RpcTransportStats};
 use solana_rpc_client_api::client_error;
 use solana_rpc_client_api::request::RpcRequest;
 use solana_sdk::instruction::{AccountMeta, Instruction};
+use solana_sdk::message::{AddressLookupTableAccount, VersionedMessage, v0};
 use solana_sdk::pubkey::Pubkey;
 use solana_sdk::signature::Keypair;
 use solana_sdk::signer::Signer as _;
@@ -61,7 +62,20 @@ impl RpcSender for Node {
 }
 
 async fn read(answers: &[Value], mark: &Mark) -> (Result<Activity, ChainError>, Vec<usize>) {
-    let mut asked = Vec::new();
+    let (activity, asked) = over(answers);
+    let read = activity.read(mark).await;
+    (
+        read,
+        asked
+            .iter()
+            .map(|asked| asked.load(Ordering::SeqCst))
+            .collect(),
+    )
+}
+
+/// Nodes that answer these, and how often each is asked.
+fn over(answers: &[Value]) -> (ProgramActivity, Vec<Arc<AtomicUsize>>) {
+    let mut asked: Vec<Arc<AtomicUsize>> = Vec::new();
     let endpoints = answers.iter().zip(["a", "b", "c"]).map(|(answer, name)| {
         asked.push(Arc::default());
         let node = Node {
@@ -72,14 +86,7 @@ async fn read(answers: &[Value], mark: &Mark) -> (Result<Activity, ChainError>, 
     });
     let pool = Pool::new(endpoints.collect(), PoolConfig::default()).unwrap();
     let activity = ProgramActivity::new(pool, Program::default(), Box::new(NoSubscriber));
-    let read = activity.read(mark).await;
-    (
-        read,
-        asked
-            .iter()
-            .map(|asked| asked.load(Ordering::SeqCst))
-            .collect(),
-    )
+    (activity, asked)
 }
 
 fn channel() -> Channel {
@@ -91,16 +98,26 @@ fn payer() -> Keypair {
 }
 
 fn publish(number: u64) -> Instruction {
-    set_channel_merkle_root(
-        &Program::default(),
-        &payer().pubkey(),
-        &channel(),
-        number,
-        [9; 32],
-    )
+    publish_of(&Program::default(), number)
+}
+
+fn publish_of(program: &Program, number: u64) -> Instruction {
+    set_channel_merkle_root(program, &payer().pubkey(), &channel(), number, [9; 32])
+}
+
+/// The program, set up by somebody for a mint of their own.
+fn other_mint() -> Program {
+    Program {
+        mint: Pubkey::new_from_array([6; 32]),
+        ..Program::default()
+    }
 }
 
 fn claim() -> Instruction {
+    claim_of(&Program::default())
+}
+
+fn claim_of(program: &Program) -> Instruction {
     let claim = Claim {
         number: 7,
         index: 5,
@@ -108,7 +125,7 @@ fn claim() -> Instruction {
         id: "twitch:lacy:me",
         proof: &[[1; 32]],
     };
-    claim_channel_open(&Program::default(), &payer().pubkey(), &channel(), &claim)
+    claim_channel_open(program, &payer().pubkey(), &channel(), &claim)
 }
 
 fn other() -> Instruction {
@@ -135,9 +152,16 @@ fn meta() -> Value {
     json!({
         "err": null, "status": {"Ok": null}, "fee": 5000, "preBalances": [], "postBalances": [],
         "innerInstructions": [], "logMessages": [], "preTokenBalances": [], "rewards": null,
-        "postTokenBalances": [{"accountIndex": 1, "mint": "m", "uiTokenAmount":
-            {"amount": "80", "decimals": 9, "uiAmount": 0.0, "uiAmountString": "0"}}],
+        "postTokenBalances": [
+            balance(&Program::default().mint.to_string(), "80"),
+            balance(&other_mint().mint.to_string(), "7"),
+        ],
     })
+}
+
+fn balance(mint: &str, amount: &str) -> Value {
+    json!({"accountIndex": 1, "mint": mint, "uiTokenAmount":
+        {"amount": amount, "decimals": 9, "uiAmount": 0.0, "uiAmountString": "0"}})
 }
 
 fn answer(transaction: &VersionedTransaction, meta: &Value) -> (Value, Mark) {
@@ -228,6 +252,8 @@ async fn the_instructions_of_the_program_come_in_the_order_in_which_they_ran() {
         json["meta"]["postTokenBalances"][0]["uiTokenAmount"]["amount"],
         "80"
     );
+    let balances = json["meta"]["postTokenBalances"].as_array().unwrap();
+    assert_eq!(balances.len(), 1, "those of our mint");
     assert!(!activity.actions[2].json.contains('\n'));
 }
 
@@ -357,4 +383,103 @@ async fn an_instruction_that_cannot_be_read_is_named_and_not_left_out() {
     assert_eq!(activity.actions[0].deed, Deed::Other);
     assert!(activity.actions[0].json.contains("claim_channel_open"));
     assert!(activity.actions[0].json.contains("error"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_under_another_mint_is_logged_and_is_no_deed_of_ours() {
+    let theirs = other_mint();
+    let all = [claim_of(&theirs), publish_of(&theirs, 7), claim()];
+    let (answer, mark) = answer(&transaction(&all), &meta());
+    let actions = read(&[answer], &mark).await.0.unwrap().actions;
+    let deeds: Vec<_> = actions.iter().map(|action| &action.deed).collect();
+    assert_eq!(deeds[..2], [&Deed::Other, &Deed::Other]);
+    assert!(matches!(deeds[2], Deed::Claim { .. }));
+    let json: Value = serde_json::from_str(&actions[0].json).unwrap();
+    assert_eq!(json["instruction"]["action"], "claim_channel_open");
+    assert_eq!(json["instruction"]["data"]["amount"], 80);
+    assert_eq!(json["meta"]["postTokenBalances"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_stranger_makes_a_long_line() {
+    // What one program may hand to another: ten kilobytes, and any account 255 times.
+    let mut long = publish_of(&other_mint(), 7);
+    let name = "\u{1}".repeat(9_000);
+    long.data.truncate(8);
+    borsh::to_writer(&mut long.data, &(name, 7_u64, [9_u8; 32])).unwrap();
+    let transaction = transaction(&[long.clone()]);
+    let mut meta = meta();
+    let at = transaction.message.static_account_keys();
+    let at = at.iter().position(|key| *key == long.program_id).unwrap();
+    meta["innerInstructions"] = json!([{"index": 0, "instructions": [{"programIdIndex": at,
+        "accounts": vec![0; 255], "data": bs58::encode(&long.data).into_string(),
+        "stackHeight": 2}]}]);
+    meta["postTokenBalances"] = vec![balance(&other_mint().mint.to_string(), "1"); 60].into();
+    let (answer, mark) = answer(&transaction, &meta);
+    for action in read(&[answer], &mark).await.0.unwrap().actions {
+        assert!(action.json.len() < 8_000, "{} bytes", action.json.len());
+        let json: Value = serde_json::from_str(&action.json).unwrap();
+        assert_eq!(json["instruction"]["action"], "set_channel_merkle_root");
+        let left_out = json["instruction"]["data"]["left_out"].as_str().unwrap();
+        assert!(left_out.contains("bytes"), "{left_out}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn accounts_of_a_lookup_table_stand_behind_those_of_the_message() {
+    let claim = claim();
+    let table = AddressLookupTableAccount {
+        key: Pubkey::new_from_array([5; 32]),
+        addresses: claim.accounts[1..].iter().map(|it| it.pubkey).collect(),
+    };
+    let payer = payer();
+    let message = v0::Message::try_compile(
+        &payer.pubkey(),
+        std::slice::from_ref(&claim),
+        std::slice::from_ref(&table),
+        Default::default(),
+    )
+    .unwrap();
+    let lookup = &message.address_table_lookups[0];
+    let loaded = |places: &[u8]| -> Vec<String> {
+        let key = |at: &u8| table.addresses[usize::from(*at)].to_string();
+        places.iter().map(key).collect()
+    };
+    let mut meta = meta();
+    meta["loadedAddresses"] = json!({"writable": loaded(&lookup.writable_indexes),
+        "readonly": loaded(&lookup.readonly_indexes)});
+    assert!(message.account_keys.len() < 4, "most are looked up");
+    let signed = VersionedTransaction::try_new(VersionedMessage::V0(message), &[&payer]).unwrap();
+    let (mut answer, mark) = answer(&signed, &meta);
+    answer["version"] = json!(0);
+    let actions = read(&[answer], &mark).await.0.unwrap().actions;
+    assert!(
+        matches!(&actions[0].deed, Deed::Claim { index: 5, .. }),
+        "{actions:?}"
+    );
+    let json: Value = serde_json::from_str(&actions[0].json).unwrap();
+    let shown: Vec<&str> = json["accounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|account| account["pubkey"].as_str().unwrap())
+        .collect();
+    let expected: Vec<_> = claim
+        .accounts
+        .iter()
+        .map(|it| it.pubkey.to_string())
+        .collect();
+    assert_eq!(shown, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_reads_at_once_each_comes_to_the_node_that_knows() {
+    let (good, mark) = answer(&transaction(&[claim()]), &meta());
+    for answers in [[Value::Null, good.clone()], [good, Value::Null]] {
+        let (activity, _) = over(&answers);
+        let reads = futures::future::join_all((0..50).map(|_| activity.read(&mark))).await;
+        for read in reads {
+            assert_eq!(read.unwrap().actions.len(), 1);
+        }
+    }
 }

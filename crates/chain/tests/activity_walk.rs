@@ -1,162 +1,21 @@
 //! The walk over the program's transactions, against a scripted node.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+#[path = "activity_walk/node.rs"]
+mod node;
+
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
+use node::{NoSubscriber, Node, activity, after, known, mark, marks};
 use serde_json::{Value, json};
 use solana_rpc_client::rpc_sender::{RpcSender, RpcTransportStats};
 use solana_rpc_client_api::client_error;
-use solana_rpc_client_api::request::{RpcError, RpcRequest, RpcResponseErrorData};
-use solana_sdk::signature::Signature;
-use twzrd_chain::activity::{PAGE, ProgramActivity, Subscriber};
+use solana_rpc_client_api::request::RpcRequest;
+use twzrd_chain::activity::ProgramActivity;
 use twzrd_chain::program::Program;
 use twzrd_chain::rpc::{Endpoint, Pool, PoolConfig};
-use twzrd_domain::chain::{ChainActivity, ChainError, Mark, Subscription};
-
-/// A chain with a transaction for each number; three in each slot.
-fn mark(number: u64) -> Mark {
-    let mut bytes = [7; 64];
-    bytes[..8].copy_from_slice(&number.to_be_bytes());
-    Mark {
-        slot: 1000 + number / 3,
-        signature: Signature::from(bytes).to_string().into(),
-    }
-}
-
-fn marks(from: u64, to: u64) -> Vec<Mark> {
-    (from..to).map(mark).collect()
-}
-
-type Twist = Arc<dyn Fn(&Value, &mut Vec<Mark>) + Send + Sync>;
-
-/// A node that knows transactions, oldest first.
-#[derive(Clone)]
-struct Node {
-    known: Arc<Mutex<Vec<Mark>>>,
-    slot: Arc<AtomicU64>,
-    page: usize,
-    twist: Twist,
-    asked: Arc<AtomicUsize>,
-    /// What is above this slot is listed, and not finalized.
-    finalized: Arc<AtomicU64>,
-}
-
-impl Node {
-    fn knows(known: Vec<Mark>) -> Self {
-        let slot = known.last().map_or(1000, |mark| mark.slot);
-        Self {
-            known: Arc::new(Mutex::new(known)),
-            slot: Arc::new(AtomicU64::new(slot)),
-            page: PAGE,
-            twist: Arc::new(|_, _| {}),
-            asked: Arc::default(),
-            finalized: Arc::new(AtomicU64::new(u64::MAX)),
-        }
-    }
-
-    fn status(&self, mark: &Mark) -> &'static str {
-        match mark.slot > self.finalized.load(Ordering::SeqCst) {
-            true => "confirmed",
-            false => "finalized",
-        }
-    }
-
-    fn twisted(
-        known: Vec<Mark>,
-        twist: impl Fn(&Value, &mut Vec<Mark>) + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            twist: Arc::new(twist),
-            ..Self::knows(known)
-        }
-    }
-
-    fn page(&self, config: &Value) -> Vec<Mark> {
-        let known = self.known.lock().unwrap();
-        let is = |key: &str| {
-            let wanted = config[key].as_str().map(str::to_owned);
-            move |mark: &&Mark| Some(mark.signature.as_str()) == wanted.as_deref()
-        };
-        let mut newest_first = known.iter().rev();
-        // As a real node: what it does not know to go on from has nothing before it.
-        if !config["before"].is_null() && !newest_first.any(|mark| is("before")(&mark)) {
-            return Vec::new();
-        }
-        let limit = usize::try_from(config["limit"].as_u64().unwrap()).unwrap();
-        let is_until = is("until");
-        newest_first
-            .take_while(|mark| !is_until(mark))
-            .take(limit.min(self.page))
-            .cloned()
-            .collect()
-    }
-}
-
-#[async_trait]
-impl RpcSender for Node {
-    async fn send(&self, request: RpcRequest, params: Value) -> client_error::Result<Value> {
-        let slot = self.slot.load(Ordering::SeqCst);
-        if request == RpcRequest::GetSlot {
-            return Ok(json!(slot));
-        }
-        assert_eq!(request, RpcRequest::GetSignaturesForAddress);
-        assert_eq!(params[0], Program::default().id.to_string());
-        let config = &params[1];
-        assert_eq!(config["commitment"], "finalized");
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        if config["minContextSlot"]
-            .as_u64()
-            .is_some_and(|wanted| wanted > slot)
-        {
-            return Err(RpcError::RpcResponseError {
-                code: -32016,
-                message: "Minimum context slot has not been reached".to_owned(),
-                data: RpcResponseErrorData::Empty,
-            }
-            .into());
-        }
-        let mut page = self.page(config);
-        (self.twist)(config, &mut page);
-        let entry = |mark: &Mark| {
-            json!({"signature": mark.signature, "slot": mark.slot, "err": null, "memo": null,
-                   "blockTime": 1, "confirmationStatus": self.status(mark)})
-        };
-        Ok(page.iter().map(entry).collect())
-    }
-
-    fn get_transport_stats(&self) -> RpcTransportStats {
-        RpcTransportStats::default()
-    }
-
-    fn url(&self) -> String {
-        String::new()
-    }
-}
-
-struct NoSubscriber;
-
-#[async_trait]
-impl Subscriber for NoSubscriber {
-    async fn subscribe(&self) -> Result<Box<dyn Subscription>, ChainError> {
-        panic!("not asked for here")
-    }
-}
-
-fn activity(nodes: &[&Node]) -> ProgramActivity {
-    let endpoints = nodes
-        .iter()
-        .zip(["a", "b", "c"])
-        .map(|(node, name)| Endpoint::new(name, Box::new((*node).clone())));
-    // Nodes that are behind stay in the turn here.
-    let config = PoolConfig {
-        allowed_lag: 1_000_000,
-        ..PoolConfig::default()
-    };
-    let pool = Pool::new(endpoints.collect(), config).unwrap();
-    ProgramActivity::new(pool, Program::default(), Box::new(NoSubscriber))
-}
+use twzrd_domain::chain::{ChainActivity, Followed, Found, Mark};
 
 #[tokio::test(start_paused = true)]
 async fn a_gap_of_thousands_comes_piece_by_piece_the_oldest_first_and_without_a_hole() {
@@ -166,7 +25,7 @@ async fn a_gap_of_thousands_comes_piece_by_piece_the_oldest_first_and_without_a_
         let mut found: Vec<Mark> = last.iter().cloned().collect();
         let mut rounds = 0;
         loop {
-            let piece = activity.after(found.last(), 700).await.unwrap();
+            let piece = after(&activity, found.last(), 700).await.unwrap();
             assert!(piece.len() <= 700);
             found.extend(piece.iter().cloned());
             rounds += 1;
@@ -193,11 +52,11 @@ async fn what_a_node_lists_and_is_not_finalized_comes_once_it_is() {
         let activity = activity(&[&node]);
         let mut found = Vec::new();
         // A page of which nothing is finalized shows nothing of what is below it.
-        let first = activity.after(None, 5000).await.unwrap();
+        let first = after(&activity, None, 5000).await.unwrap();
         assert!(first.len() <= 18, "{}", first.len());
         found.extend(first);
         node.finalized.store(u64::MAX, Ordering::SeqCst);
-        found.extend(activity.after(found.last(), 5000).await.unwrap());
+        found.extend(after(&activity, found.last(), 5000).await.unwrap());
         assert_eq!(found, marks(0, many));
     }
 }
@@ -210,10 +69,10 @@ async fn a_mark_in_the_slot_of_a_page_end_is_gone_on_from_all_the_same() {
         let activity = activity(&[&node]);
         let limit = usize::try_from(last).unwrap() + 1;
         assert_eq!(
-            activity.after(None, limit).await.unwrap(),
+            after(&activity, None, limit).await.unwrap(),
             marks(0, last + 1)
         );
-        let rest = activity.after(Some(&mark(last)), 5000).await.unwrap();
+        let rest = after(&activity, Some(&mark(last)), 5000).await.unwrap();
         assert_eq!(rest, marks(last + 1, 5500));
     }
 }
@@ -222,11 +81,11 @@ async fn a_mark_in_the_slot_of_a_page_end_is_gone_on_from_all_the_same() {
 async fn what_is_new_while_a_gap_is_filled_comes_in_its_place() {
     let node = Node::knows(marks(0, 3000));
     let activity = activity(&[&node]);
-    let mut found = activity.after(None, 1000).await.unwrap();
+    let mut found = after(&activity, None, 1000).await.unwrap();
     node.known.lock().unwrap().extend(marks(3000, 4200));
     node.slot.store(mark(4199).slot, Ordering::SeqCst);
     loop {
-        let piece = activity.after(found.last(), 1000).await.unwrap();
+        let piece = after(&activity, found.last(), 1000).await.unwrap();
         if piece.is_empty() {
             break;
         }
@@ -239,17 +98,22 @@ async fn what_is_new_while_a_gap_is_filled_comes_in_its_place() {
 async fn nothing_new_is_nothing_and_costs_one_call() {
     let node = Node::knows(marks(0, 10));
     let activity = activity(&[&node]);
-    assert_eq!(activity.after(Some(&mark(9)), 100).await.unwrap(), []);
+    let followed = Followed {
+        mark: Some(mark(9)),
+        known: known(0, 900),
+    };
+    let nothing = Found::default();
+    assert_eq!(activity.after(&followed, 100).await.unwrap(), nothing);
     assert_eq!(node.asked.load(Ordering::SeqCst), 1);
-    assert_eq!(activity.after(Some(&mark(9)), 0).await.unwrap(), []);
+    assert_eq!(after(&activity, Some(&mark(9)), 0).await.unwrap(), []);
     let empty = Node::knows(Vec::new());
     assert_eq!(
-        self::activity(&[&empty]).after(None, 100).await.unwrap(),
+        after(&self::activity(&[&empty]), None, 100).await.unwrap(),
         []
     );
     let one = Node::knows(marks(0, 1));
     assert_eq!(
-        self::activity(&[&one]).after(None, 100).await.unwrap(),
+        after(&self::activity(&[&one]), None, 100).await.unwrap(),
         marks(0, 1)
     );
 }
@@ -263,7 +127,7 @@ async fn pages_that_are_shorter_than_they_could_be_do_not_end_the_walk() {
         };
         let activity = activity(&[&node]);
         let from = if last.is_some() { 5 } else { 0 };
-        let found = activity.after(last.as_ref(), 1000).await.unwrap();
+        let found = after(&activity, last.as_ref(), 1000).await.unwrap();
         assert_eq!(found, marks(from, 40));
     }
 }
@@ -273,11 +137,10 @@ async fn a_node_that_is_behind_the_mark_is_passed_over() {
     let (behind, good) = (Node::knows(marks(0, 10)), Node::knows(marks(0, 100)));
     let activity = activity(&[&behind, &good]);
     for _ in 0..3 {
-        let found = activity.after(Some(&mark(89)), 100).await.unwrap();
+        let found = after(&activity, Some(&mark(89)), 100).await.unwrap();
         assert_eq!(found, marks(90, 100));
     }
-    let error = self::activity(&[&behind])
-        .after(Some(&mark(89)), 100)
+    let error = after(&self::activity(&[&behind]), Some(&mark(89)), 100)
         .await
         .unwrap_err();
     assert!(error.is_transient(), "{error}");
@@ -288,13 +151,115 @@ async fn a_node_that_is_behind_the_mark_is_passed_over() {
 async fn a_node_that_lost_its_old_history_makes_no_hole() {
     // It knows from 50 on, and the mark is 20: what it answers looks whole.
     let pruned = Node::knows(marks(50, 100));
-    let error = activity(&[&pruned])
-        .after(Some(&mark(20)), 1000)
+    let error = after(&activity(&[&pruned]), Some(&mark(20)), 1000)
         .await
         .unwrap_err();
     assert!(error.is_transient());
     let expected = format!("expected the mark {}", mark(20).signature);
     assert!(error.to_string().contains(&expected), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_with_the_whole_history_is_found_beside_one_that_lost_it() {
+    let (full, pruned) = (Node::knows(marks(0, 3000)), Node::pruned(2950, 3000));
+    for nodes in [[&full, &pruned], [&pruned, &full]] {
+        let activity = activity(&nodes);
+        let mut found = marks(0, 21);
+        while found.len() < 3000 {
+            found.extend(after(&activity, found.last(), 700).await.unwrap());
+        }
+        assert_eq!(found, marks(0, 3000));
+    }
+    let asked = full.asked.load(Ordering::SeqCst) + pruned.asked.load(Ordering::SeqCst);
+    assert!(
+        asked < 60,
+        "{asked} calls: the one that knows is asked first"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_lost_the_mark_is_believed_where_all_it_lost_is_known() {
+    let pruned = Node::pruned(50, 100);
+    let begin = mark(50).slot;
+    let followed = |to| Followed {
+        mark: Some(mark(20)),
+        known: known(7, to),
+    };
+    let found = activity(&[&pruned]).after(&followed(begin), 1000).await;
+    let found = found.unwrap();
+    assert_eq!(found.marks, marks(50, 100));
+    assert_eq!(found.known, known(7, begin));
+    // A block was lost of which nothing is known, or may have been.
+    let unknown = Node {
+        first: None,
+        ..pruned.clone()
+    };
+    for (node, to) in [(&pruned, begin - 1), (&unknown, begin)] {
+        let error = activity(&[node]).after(&followed(to), 1000).await;
+        let error = error.unwrap_err();
+        let expected = format!("begins at slot {to} or before");
+        assert!(error.to_string().contains(&expected), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn from_which_slot_on_everything_is_known_is_told() {
+    let first = Followed::default();
+    for (node, from) in [
+        (Node::knows(marks(0, 3000)), 0),
+        (Node::pruned(600, 3000), mark(600).slot),
+        (
+            Node {
+                first: None,
+                ..Node::pruned(600, 3000)
+            },
+            mark(600).slot,
+        ),
+    ] {
+        let activity = activity(&[&node]);
+        let last = node.slot.load(Ordering::SeqCst);
+        let whole = activity.after(&first, 5000).await.unwrap();
+        assert_eq!(whole.known, known(from, last - 150));
+        // There is more, maybe in the slot of the last.
+        let part = activity.after(&first, 10).await.unwrap();
+        assert_eq!(part.known, known(from, part.marks[9].slot - 1));
+        let followed = Followed {
+            mark: part.marks.last().cloned(),
+            known: part.known,
+        };
+        let rest = activity.after(&followed, 5000).await.unwrap();
+        assert_eq!(rest.known, whole.known);
+        assert_eq!([part.marks, rest.marks].concat(), whole.marks);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_nothing_happened_is_known_after_a_while_and_only_where_it_is_proven() {
+    let followed = Followed {
+        mark: Some(mark(9)),
+        known: known(0, 1003),
+    };
+    let later = 11_000;
+    let full = Node::knows(marks(0, 10));
+    let pruned = Node {
+        first: Some(1003),
+        ..Node::knows(Vec::new())
+    };
+    let lost = Node {
+        first: Some(1004),
+        ..Node::knows(Vec::new())
+    };
+    let news = known(0, later - 150);
+    for (node, expected) in [(full, news), (pruned, news), (lost, None)] {
+        node.slot.store(1100, Ordering::SeqCst);
+        let activity = activity(&[&node]);
+        let soon = activity.after(&followed, 10).await.unwrap();
+        assert_eq!(soon, Found::default());
+        node.slot.store(later, Ordering::SeqCst);
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        let found = activity.after(&followed, 10).await.unwrap();
+        assert_eq!((found.marks, found.known), (Vec::new(), expected));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -306,8 +271,7 @@ async fn a_page_from_a_node_that_does_not_know_where_to_go_on_is_not_taken_for_t
                 page.clear();
             }
         });
-        let error = activity(&[&node])
-            .after(last.as_ref(), 100)
+        let error = after(&activity(&[&node]), last.as_ref(), 100)
             .await
             .unwrap_err();
         assert!(
@@ -332,8 +296,7 @@ async fn a_page_that_contradicts_itself_is_refused_by_what_is_wrong() {
     ];
     for (expected, twist) in wrong {
         let node = Node::twisted(marks(0, 50), twist);
-        let error = activity(&[&node])
-            .after(Some(&mark(9)), 100)
+        let error = after(&activity(&[&node]), Some(&mark(9)), 100)
             .await
             .unwrap_err();
         assert!(error.is_transient(), "{error}");
@@ -346,8 +309,11 @@ async fn a_page_of_another_type_is_an_error() {
     struct Odd(Value);
     #[async_trait]
     impl RpcSender for Odd {
-        async fn send(&self, _: RpcRequest, _: Value) -> client_error::Result<Value> {
-            Ok(self.0.clone())
+        async fn send(&self, request: RpcRequest, _: Value) -> client_error::Result<Value> {
+            Ok(match request {
+                RpcRequest::GetSlot => json!(10),
+                _ => self.0.clone(),
+            })
         }
         fn get_transport_stats(&self) -> RpcTransportStats {
             RpcTransportStats::default()
@@ -368,7 +334,7 @@ async fn a_page_of_another_type_is_an_error() {
         let endpoint = Endpoint::new("odd", Box::new(Odd(value.clone())));
         let pool = Pool::new(vec![endpoint], PoolConfig::default()).unwrap();
         let activity = ProgramActivity::new(pool, Program::default(), Box::new(NoSubscriber));
-        let error = activity.after(None, 10).await.unwrap_err();
+        let error = after(&activity, None, 10).await.unwrap_err();
         assert!(error.is_transient(), "{value}: {error}");
     }
 }

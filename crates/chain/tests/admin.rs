@@ -281,6 +281,96 @@ async fn what_is_held_already_is_not_sent() {
     assert!(script.set().sent.is_empty());
 }
 
+#[tokio::test]
+async fn what_is_held_is_not_refused_whatever_the_program_says_to_it() {
+    let (script, admin) = world();
+    script.put_channel("tea", |_| ());
+    let refusal = json!({ "Custom": 6015 });
+    script
+        .set()
+        .refuse
+        .insert("initialize_channel".to_owned(), refusal);
+    let operation = Operation::InitializeChannel("tea".parse().unwrap());
+    let plan = admin.plan(&operation).await.unwrap();
+    assert_eq!((plan.is_held, &plan.refused), (true, &None));
+    assert!(
+        plan.to_string()
+            .ends_with("held already: nothing would be sent")
+    );
+    assert_eq!(admin.execute(&operation).await.unwrap().signature, None);
+    let other = Operation::InitializeChannel("coffee".parse().unwrap());
+    assert!(admin.plan(&other).await.unwrap().refused.is_some());
+}
+
+#[tokio::test]
+async fn a_log_of_a_plan_obeys_no_terminal_and_has_an_end() {
+    let (script, admin) = world();
+    script.set().logs = vec!["Program log: \u{1b}[2Jx\r\n".repeat(100); 1000];
+    let plan = admin.plan(&Operation::SetPaused(true)).await.unwrap();
+    assert_eq!(plan.logs.len(), 101);
+    assert_eq!(plan.logs[100], "and 900 lines more");
+    assert!(plan.logs.iter().all(|line| line.chars().count() <= 301));
+    assert!(!plan.logs.iter().any(|line| line.contains(char::is_control)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_finalized_is_verified_when_the_nodes_are_back_and_named_where_they_stay_away() {
+    let operation = Operation::SetPaused(true);
+    let paused = || {
+        account(&ProtocolState {
+            paused: true,
+            ..ours()
+        })
+    };
+    for (failures, is_verified) in [(5, true), (1000, false)] {
+        let (script, admin) = world();
+        lands(&script, Value::Null, paused());
+        let hook = move |it: &mut State| {
+            it.broken.insert("getMultipleAccounts".to_owned(), failures);
+        };
+        let after = Box::new(hook);
+        script
+            .set()
+            .after
+            .insert("getSignatureStatuses".to_owned(), after);
+        let done = admin.execute(&operation).await;
+        let signature = sent(&script.set());
+        if is_verified {
+            let done = done.unwrap();
+            assert_eq!(done.signature, Some(signature));
+            assert_eq!(done.changes, [change("paused", "false", "true")]);
+            continue;
+        }
+        let error = done.unwrap_err();
+        assert!(
+            matches!(error, AdminError::NotVerified { slot: 1001, .. }),
+            "{error}"
+        );
+        for part in [
+            signature.as_str(),
+            "slot 1001",
+            "not verified",
+            "connection refused",
+        ] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_last_height_that_cannot_be_signs_nothing() {
+    for absurd in [0, 1_000_000_000_000] {
+        let (script, admin) = world();
+        script.set().last_valid = Some(absurd);
+        let error = admin
+            .execute(&Operation::SetPaused(true))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains(&absurd.to_string()), "{error}");
+        assert!(script.set().sent.is_empty());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_end_that_is_not_known_is_told_apart_from_one_that_is() {
     let operation = Operation::SetPaused(true);
@@ -291,7 +381,10 @@ async fn an_end_that_is_not_known_is_told_apart_from_one_that_is() {
     let (script, admin) = world();
     script.set().after.insert(
         "sendTransaction".to_owned(),
-        Box::new(|it| it.height += 151),
+        Box::new(|it| {
+            it.slot += 151;
+            it.height += 151;
+        }),
     );
     let error = admin.execute(&operation).await.unwrap_err();
     assert!(matches!(error, AdminError::Expired { .. }), "{error}");

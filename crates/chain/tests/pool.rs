@@ -1,119 +1,20 @@
 //! The pool over scripted nodes, in paused time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+#[allow(dead_code, reason = "shared with other tests")]
+mod pool_script;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use pool_script::{Mode, Node, Sender, balance, calls, pool};
 use serde_json::{Value, json};
-use solana_rpc_client::rpc_sender::{RpcSender, RpcTransportStats};
-use solana_rpc_client_api::client_error::{self, ErrorKind};
-use solana_rpc_client_api::request::{RpcError, RpcRequest, RpcResponseErrorData};
+use solana_rpc_client_api::client_error::ErrorKind;
+use solana_rpc_client_api::request::RpcError;
+use solana_sdk::hash::Hash;
 use twzrd_chain::rpc::{Endpoint, Pool, PoolConfig, PoolError, Status, chain_error};
 use twzrd_domain::chain::ChainError;
-
-/// What a node does with a call.
-#[derive(Clone, Debug)]
-enum Mode {
-    Well,
-    Code(i64),
-    Broken,
-    Hang,
-    Says(Value),
-}
-
-/// A scripted node. Its slot is told well whatever its mode, unless `is_mute`.
-struct Node {
-    slot: AtomicU64,
-    mode: Mutex<Mode>,
-    probes: Mutex<Mode>,
-    calls: AtomicUsize,
-    probed: AtomicUsize,
-}
-
-impl Node {
-    fn at(slot: u64) -> Arc<Self> {
-        Arc::new(Self {
-            slot: AtomicU64::new(slot),
-            mode: Mutex::new(Mode::Well),
-            probes: Mutex::new(Mode::Well),
-            calls: AtomicUsize::new(0),
-            probed: AtomicUsize::new(0),
-        })
-    }
-
-    fn set(&self, mode: Mode) {
-        *self.mode.lock().unwrap() = mode;
-    }
-
-    fn set_probes(&self, mode: Mode) {
-        *self.probes.lock().unwrap() = mode;
-    }
-
-    fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
-    }
-
-    fn probed(&self) -> usize {
-        self.probed.load(Ordering::SeqCst)
-    }
-}
-
-struct Sender(Arc<Node>);
-
-#[async_trait]
-impl RpcSender for Sender {
-    async fn send(&self, request: RpcRequest, _: Value) -> client_error::Result<Value> {
-        let slot = self.0.slot.load(Ordering::SeqCst);
-        let (mode, well) = if request == RpcRequest::GetSlot {
-            self.0.probed.fetch_add(1, Ordering::SeqCst);
-            (self.0.probes.lock().unwrap().clone(), json!(slot))
-        } else {
-            self.0.calls.fetch_add(1, Ordering::SeqCst);
-            let well = json!({"context": {"slot": slot}, "value": 5});
-            (self.0.mode.lock().unwrap().clone(), well)
-        };
-        match mode {
-            Mode::Well => Ok(well),
-            Mode::Says(value) => Ok(value),
-            Mode::Hang => std::future::pending().await,
-            Mode::Broken => Err(ErrorKind::Custom("connection refused".to_owned()).into()),
-            Mode::Code(code) => Err(RpcError::RpcResponseError {
-                code,
-                message: "said so".to_owned(),
-                data: RpcResponseErrorData::Empty,
-            }
-            .into()),
-        }
-    }
-
-    fn get_transport_stats(&self) -> RpcTransportStats {
-        RpcTransportStats::default()
-    }
-
-    fn url(&self) -> String {
-        String::new()
-    }
-}
-
-fn pool(nodes: &[&Arc<Node>]) -> Pool {
-    let names = ["a", "b", "c", "d"];
-    let endpoint = |(name, node): (&&str, &&Arc<Node>)| {
-        Endpoint::new(*name, Box::new(Sender(Arc::clone(node))))
-            .with_timeout(Duration::from_secs(3))
-    };
-    let endpoints = names.iter().zip(nodes).map(endpoint).collect();
-    Pool::new(endpoints, PoolConfig::default()).unwrap()
-}
-
-async fn balance(pool: &Pool) -> client_error::Result<u64> {
-    pool.client().get_balance(&Default::default()).await
-}
-
-fn calls(nodes: &[&Arc<Node>]) -> Vec<usize> {
-    nodes.iter().map(|node| node.calls()).collect()
-}
 
 fn count(pool: &Pool, method: &str, status: Status) -> u64 {
     let all = pool.observe();
@@ -358,20 +259,46 @@ async fn a_single_node_that_failed_can_be_pinned_as_soon_as_it_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_node_of_three_that_tells_an_absurd_slot_is_not_believed() {
-    let (a, b, c) = (Node::at(1000), Node::at(u64::MAX), Node::at(1001));
-    let pool = pool(&[&a, &b, &c]);
-    for _ in 0..4 {
-        assert!(["a", "c"].contains(&pool.pinned(0).await.unwrap().name()));
+async fn a_server_error_of_its_own_number_is_passed_on() {
+    for code in [-32000, -32051] {
+        let (a, b) = (Node::at(100), Node::at(100));
+        a.set(Mode::Code(code));
+        let pool = pool(&[&a, &b]);
+        for _ in 0..4 {
+            assert_eq!(balance(&pool).await.unwrap(), 5, "{code}");
+        }
+        assert!(pool.status().iter().all(|node| node.cooling.is_none()));
     }
-    assert!(
-        pool.status()[1]
-            .last_error
-            .as_ref()
-            .unwrap()
-            .contains("above that of all others")
-    );
-    assert_eq!(pool.status()[0].lag, Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_network_is_not_known_is_not_asked_once_that_of_another_is() {
+    let genesis = |byte: u8| Mode::Says(json!(Hash::new_from_array([byte; 32]).to_string()));
+    let (a, b) = (Node::at(1000), Node::at(1000));
+    a.set(genesis(1));
+    b.set(Mode::Code(-32601));
+    let pool = pool(&[&a, &b]);
+    let networks = pool.networks().await;
+    let hash = |byte: u8| Some(Hash::new_from_array([byte; 32]).to_string());
+    assert_eq!(networks[0].genesis, hash(1));
+    assert_eq!(networks[1].genesis, None);
+    a.set(Mode::Well);
+    let before = calls(&[&a, &b]);
+    for _ in 0..4 {
+        balance(&pool).await.unwrap();
+        assert_eq!(pool.pinned(0).await.unwrap().name(), "a");
+    }
+    assert_eq!(a.calls() - before[0], 4);
+    assert!(!pool.status()[1].is_healthy);
+    // A network that is known is not asked for again; the other one is, with the slots.
+    b.set(genesis(2));
+    tokio::time::advance(Duration::from_secs(6)).await;
+    pool.pinned(0).await.unwrap();
+    b.set(Mode::Well);
+    let networks = pool.networks().await;
+    assert_eq!(networks[1].genesis, hash(2));
+    assert_eq!(a.calls() - before[0], 4);
+    assert!(pool.status()[1].is_healthy);
 }
 
 #[tokio::test(start_paused = true)]

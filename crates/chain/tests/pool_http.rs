@@ -188,6 +188,41 @@ async fn whatever_an_ill_node_answers_the_next_one_is_asked_and_no_key_is_shown(
 }
 
 #[tokio::test]
+async fn a_node_is_left_alone_for_as_long_as_it_wishes_within_bounds_and_never_for_less() {
+    let wishes: [(Answer, u64); 4] = [
+        (
+            |_| (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "100")]).into_response(),
+            100,
+        ),
+        (
+            |_| (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "100")]).into_response(),
+            100,
+        ),
+        (
+            |_| (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "0")]).into_response(),
+            60,
+        ),
+        (
+            |_| {
+                let forever = [("retry-after", "18446744073709551615")];
+                (StatusCode::TOO_MANY_REQUESTS, forever).into_response()
+            },
+            600,
+        ),
+    ];
+    for (answer, seconds) in wishes {
+        let (ill, good) = (server(answer).await, good().await);
+        let pool = pool(&[&ill.url, &good.url]);
+        pool.client()
+            .get_balance(&Default::default())
+            .await
+            .unwrap();
+        let cooling = pool.status()[0].cooling.unwrap().as_secs();
+        assert!((seconds - 10..=seconds).contains(&cooling), "{cooling}");
+    }
+}
+
+#[tokio::test]
 async fn no_error_that_a_caller_sees_holds_the_key_in_the_url() {
     for (name, answer, _) in ILL {
         let ill = server(answer).await;

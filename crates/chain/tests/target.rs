@@ -43,7 +43,7 @@ async fn looking_tells_where_each_root_stands_at_one_finalized_slot() {
     assert_eq!(why(&found[132]), Some(Why::ProgramRefused));
     let state = script.set();
     let reads: Vec<&Value> = state.calls.iter().map(|(_, params)| params).collect();
-    assert_eq!(reads.len(), 2, "134 accounts in chunks of 100");
+    assert_eq!(reads.len(), 2, "135 accounts in chunks of 100");
     for read in reads {
         assert_eq!(read[1]["commitment"], "finalized");
         assert_eq!(read[1]["minContextSlot"], 1000);
@@ -143,6 +143,7 @@ async fn a_draft_takes_as_many_roots_as_fit_and_signs_what_it_simulated() {
     let longer = signed.bytes.len() + 100;
     assert!(longer > MAX_TRANSACTION_BYTES, "another root had fitted");
     assert_eq!(signed.last_valid_block_height, 1050);
+    assert_eq!(signed.signed_in_slot, Some(1000));
     let transaction: Transaction = bincode::deserialize(&signed.bytes).unwrap();
     transaction.verify().unwrap();
     assert_eq!(
@@ -182,6 +183,55 @@ async fn a_draft_takes_as_many_roots_as_fit_and_signs_what_it_simulated() {
     let again = target.draft(&all[taken..]).await.unwrap().signed.unwrap();
     assert_eq!(again.roots[0], all[taken].id);
     assert_eq!(script.set().sent.len(), 0, "a draft sends nothing");
+}
+
+#[tokio::test]
+async fn a_last_height_that_cannot_be_signs_nothing_and_one_that_is_too_low_is_not_believed() {
+    let (script, target) = program();
+    for absurd in [0, 899, 1201, 1_000_000_000_000, u64::MAX] {
+        script.set().last_valid = Some(absurd);
+        let error = target.draft(&roots(1)).await.unwrap_err();
+        assert!(error.is_transient(), "{absurd}: {error}");
+        if absurd < u64::MAX {
+            let text = error.to_string();
+            assert!(text.contains(&absurd.to_string()), "{text}");
+            assert!(text.contains("expected 900 to 1200"), "{text}");
+        }
+    }
+    // A transaction of this blockhash can land for 150 blocks, whatever the node tells.
+    for (told, kept) in [(900, 1050), (1049, 1050), (1051, 1051), (1200, 1200)] {
+        script.set().last_valid = Some(told);
+        let signed = target.draft(&roots(1)).await.unwrap().signed.unwrap();
+        assert_eq!(signed.last_valid_block_height, kept, "{told}");
+    }
+    // Height and blockhash are told at the same slot, and the height is above it.
+    script.set().last_valid = None;
+    script.set().height = 1001;
+    let error = target.draft(&roots(1)).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+}
+
+#[tokio::test]
+async fn a_number_of_another_counting_in_the_slot_is_held_and_not_superseded() {
+    let (script, target) = program();
+    script.put_clock(360_000 + 3600);
+    for (channel, number) in [("seconds", 3_600_000), ("newer", 110)] {
+        script.put_channel(channel, |it| {
+            it.slots[0] = Slot::new(it.layout, number, [1; 32]);
+        });
+    }
+    let all = [root(1, "seconds"), root(2, "newer"), root(3, "free")];
+    let found = target.look(&all).await.unwrap();
+    assert_eq!(why(&found[0]), Some(Why::OtherNumbering));
+    assert_eq!(found[1..], [Standing::Newer(110), Standing::Free]);
+    let draft = target.draft(&all).await.unwrap();
+    assert_eq!(draft.signed.unwrap().roots, [RootId(3)]);
+    let refused: Vec<_> = draft
+        .refused
+        .iter()
+        .map(|(id, it)| (id.0, it.why))
+        .collect();
+    assert_eq!(refused, [(1, Why::OtherNumbering)]);
 }
 
 #[tokio::test]
@@ -352,7 +402,7 @@ async fn units_past_the_cap_leave_roots_for_the_next_transaction() {
     let target = target_of(&script, config);
     let draft = target.draft(&roots(6)).await.unwrap();
     assert_eq!(draft.signed.unwrap().roots, [1, 2].map(RootId));
-    assert_eq!(draft.refused, []);
+    assert_eq!(draft.refused, [], "none is at fault");
     let tiny = TargetConfig {
         max_units: 10_000,
         ..TargetConfig::default()

@@ -8,7 +8,9 @@ mod target_script;
 use serde_json::{Value, json};
 use solana_rpc_client_api::request::RpcResponseErrorData;
 use solana_rpc_client_api::response::RpcSimulateTransactionResult;
+use solana_sdk::signature::Keypair;
 use target_script::{Script, State, instructions, program, roots, signer, why};
+use twzrd_chain::keys::Signer;
 use twzrd_chain::program::account::Slot;
 use twzrd_chain::program::memo::{self, MEMO_PROGRAM};
 use twzrd_chain::target::{MemoTarget, TargetConfig};
@@ -65,6 +67,7 @@ async fn a_landing_is_final_only_when_it_is_finalized() {
     let signature = transaction.signature.to_string();
     let landing = || target.landing(&transaction);
     assert_eq!(landing().await.unwrap(), Landing::Pending);
+    script.set().slot = 3000;
     for unsettled in ["processed", "confirmed"] {
         script
             .set()
@@ -92,6 +95,16 @@ async fn a_landing_is_final_only_when_it_is_finalized() {
             json!({ "InstructionError": [4, { "Custom": 6023 }] }),
             Some(RootId(3)),
             Why::EpochNotIncreasing,
+        ),
+        (
+            json!({ "InstructionError": [4, { "Custom": 6031 }] }),
+            Some(RootId(3)),
+            Why::EpochNotIncreasing,
+        ),
+        (
+            json!({ "InstructionError": [3, "ProgramFailedToComplete"] }),
+            None,
+            Why::TooLarge,
         ),
         (
             json!({ "InstructionError": [2, { "Custom": 1 }] }),
@@ -126,18 +139,79 @@ async fn a_landing_is_final_only_when_it_is_finalized() {
 async fn a_transaction_expires_only_behind_its_last_valid_height() {
     let (script, target) = program();
     let transaction = signed(&target, 1).await;
+    script.set().slot = 3000;
     script.set().height = transaction.last_valid_block_height;
     assert_eq!(
         target.landing(&transaction).await.unwrap(),
         Landing::Pending
     );
     script.set().height += 1;
-    assert_eq!(
-        target.landing(&transaction).await.unwrap(),
-        Landing::Expired {
-            block_height: transaction.last_valid_block_height + 1
+    let expired = Landing::Expired {
+        block_height: transaction.last_valid_block_height + 1,
+    };
+    assert_eq!(target.landing(&transaction).await.unwrap(), expired);
+    // A node that began later, or has forgotten, cannot know.
+    assert_eq!(transaction.signed_in_slot, Some(1000));
+    script.set().first_available = 1001;
+    let error = target.landing(&transaction).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    for part in ["script", "slot 1001", "slot 1000 or before"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    script.set().first_available = 1000;
+    assert_eq!(target.landing(&transaction).await.unwrap(), expired);
+    // What was stored without its slot has only the height.
+    script.set().first_available = 1001;
+    let old = SignedTransaction {
+        signed_in_slot: None,
+        ..transaction.clone()
+    };
+    assert_eq!(target.landing(&old).await.unwrap(), expired);
+}
+
+#[tokio::test]
+async fn a_height_or_a_slot_that_cannot_be_is_not_believed() {
+    let (script, target) = program();
+    let transaction = signed(&target, 1).await;
+    let signature = transaction.signature.to_string();
+    for absurd in [1001, 1_000_000_000_000, u64::MAX] {
+        script.set().height = absurd;
+        let error = target.landing(&transaction).await.unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        assert!(error.to_string().contains("blockHeight"), "{error}");
+    }
+    script.set().height = 900;
+    let failed = json!({ "InstructionError": [2, { "Custom": 6000 }] });
+    for err in [Value::Null, failed] {
+        let slot = script.set().slot;
+        for absurd in [slot + 1, 1_000_000_000_000, u64::MAX] {
+            let told = status(absurd, &err, "finalized");
+            script.set().statuses.insert(signature.clone(), told);
+            let error = target.landing(&transaction).await.unwrap_err();
+            assert!(error.is_transient(), "{error}");
+            let text = error.to_string();
+            assert!(text.contains(&format!("slot {absurd}")), "{text}");
+            assert!(text.contains(&format!("expected {slot} at most")), "{text}");
         }
-    );
+        let told = status(999, &err, "finalized");
+        script.set().statuses.insert(signature.clone(), told);
+        let error = target.landing(&transaction).await.unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        assert!(
+            error.to_string().contains("expected 1000 at least"),
+            "{error}"
+        );
+        // It was finalized between the two calls: the next look believes it.
+        let told = status(slot + 2, &err, "finalized");
+        script.set().statuses.insert(signature.clone(), told);
+        let hook = |it: &mut State| it.slot += 2;
+        let after = Box::new(hook);
+        script.set().after.insert("getEpochInfo".to_owned(), after);
+        let landing = target.landing(&transaction).await.unwrap();
+        assert_eq!(landing, Landing::Pending);
+        let landing = target.landing(&transaction).await.unwrap();
+        assert_ne!(landing, Landing::Pending);
+    }
 }
 
 /// It lands in the last block that it can, and the chain goes on, between the two calls.
@@ -146,6 +220,7 @@ async fn what_lands_between_the_two_calls_is_not_called_expired() {
     let (script, target) = program();
     let transaction = signed(&target, 1).await;
     let signature = transaction.signature.to_string();
+    script.set().slot = 3000;
     for method in ["getEpochInfo", "getSignatureStatuses"] {
         let signature = signature.clone();
         script.set().statuses.clear();
@@ -249,6 +324,12 @@ async fn memos_are_lines_of_which_several_share_a_transaction() {
     let put = |value| script.set().transactions.insert(signature.clone(), value);
     put(transaction_json(&signed.bytes, 1000, &Value::Null));
     assert_eq!(back().await.unwrap(), vec![Standing::Published; taken]);
+    // The key is another one since.
+    let key = Keypair::new_from_array([8; 32]).to_base58_string();
+    let other = Signer::from_text("TEST_KEY", &key).unwrap();
+    let other = MemoTarget::new(script.pool(), other, TargetConfig::default());
+    let found = other.read_back(&signed, 1000, &all[..taken]).await;
+    assert_eq!(found.unwrap(), vec![Standing::Published; taken]);
     let other = RootToPublish {
         root: [8; 32],
         ..all[0].clone()

@@ -64,6 +64,10 @@ pub struct SignedTransaction {
     pub bytes: Vec<u8>,
     /// The last block height at which it can land.
     pub last_valid_block_height: u64,
+    /// The slot of the node's state when it gave the blockhash: no earlier block can hold the
+    /// transaction, so only a node whose history begins at or before it can say that it never
+    /// landed. None where it is not known.
+    pub signed_in_slot: Option<u64>,
     /// What it costs, in lamports: signature and priority fee, without rent.
     pub fee_lamports: u64,
     /// The roots in it, in the order of their instructions.
@@ -162,6 +166,8 @@ pub trait RootChain: Send + Sync {
 pub struct InFlight {
     /// The transaction.
     pub transaction: SignedTransaction,
+    /// For which target it was signed: only that one can read it back.
+    pub target: Target,
     /// The slot in which it was finalized; none before that.
     pub finalized_slot: Option<u64>,
     /// The roots that are signed or finalized, in the order of their instructions, as they were
@@ -217,7 +223,7 @@ pub struct SettlementRow {
     pub is_released: bool,
     /// When it was settled, in Unix milliseconds.
     pub settled_at: Option<UnixMs>,
-    /// What was tried, the oldest first.
+    /// What was tried, the oldest first; of many the last [`REPORTED_TRIES`].
     pub log: Vec<SettlementLogRow>,
 }
 
@@ -251,6 +257,11 @@ pub enum Order {
 
 /// How many roots of a channel are due at a time, the oldest of them.
 pub const DUE_OF_A_CHANNEL: usize = 16;
+/// The longest time for which a root is not looked at again, in milliseconds. A time further away
+/// was written while the clock was wrong, and holds nothing back.
+pub const LOOK_AGAIN_WITHIN_MS: u64 = 2 * 3600 * 1000;
+/// How many tries of a root are reported, the last of them.
+pub const REPORTED_TRIES: usize = 100;
 
 /// The store as the publisher and the settlement commands see it.
 #[async_trait]
@@ -260,8 +271,9 @@ pub trait SettlementStore: Send + Sync {
     async fn in_flight(&self) -> Result<Vec<InFlight>, StoreError>;
 
     /// Roots that are planned, or held and due to be looked at: of each channel the oldest
-    /// [`DUE_OF_A_CHANNEL`], and at most `limit`, of which each channel's oldest comes first, so
-    /// that channels in trouble keep nobody else waiting. They are answered by epoch and channel.
+    /// [`DUE_OF_A_CHANNEL`], and at most `limit`. Of these each channel's oldest comes first, what
+    /// is planned before what is held, and of that what was looked at longest ago, so that
+    /// channels in trouble keep nobody else waiting. They are answered by epoch and channel.
     async fn due(&self, now: UnixMs, limit: u64) -> Result<Vec<Candidate>, StoreError>;
 
     /// The root of a channel in an epoch, wherever it stands; none where no tree was built.
@@ -273,7 +285,7 @@ pub trait SettlementStore: Send + Sync {
 
     /// Keeps a signed transaction, its log rows, and its roots as signed, in one transaction,
     /// before it is sent. Answers false, and writes nothing, where one of the roots is not
-    /// planned any more.
+    /// planned any more, or another root of its channel is signed or finalized.
     async fn keep_signed(
         &self,
         transaction: &SignedTransaction,
@@ -371,12 +383,53 @@ pub struct Activity {
     pub actions: Vec<Action>,
 }
 
+/// Slots of which every transaction of the program is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The first of them. Nodes forget: what is before it may never have been seen.
+    pub from: u64,
+    /// The last of them.
+    pub to: u64,
+}
+
+impl Known {
+    /// As much of it as lies before a slot.
+    #[must_use]
+    pub const fn before(self, slot: u64) -> Self {
+        let last = slot.saturating_sub(1);
+        Self {
+            from: self.from,
+            to: if self.to < last { self.to } else { last },
+        }
+    }
+}
+
+/// How far the program was followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// The last transaction that was recorded; none before the first.
+    pub mark: Option<Mark>,
+    /// The slots of which everything is recorded; none where that was never told.
+    pub known: Option<Known>,
+}
+
+/// What comes behind a mark.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The transactions, the oldest first.
+    pub marks: Vec<Mark>,
+    /// The slots of which everything is known once these are recorded; none where nothing is to be
+    /// added to what was known before.
+    pub known: Option<Known>,
+}
+
 /// The chain as its listener sees it. All of it is finalized.
 #[async_trait]
 pub trait ChainActivity: Send + Sync {
     /// The transactions that touched the program behind a mark, the oldest first, at most
-    /// `limit`: the oldest of all that there are. Only from a node that knows the mark's slot.
-    async fn after(&self, mark: Option<&Mark>, limit: usize) -> Result<Vec<Mark>, ChainError>;
+    /// `limit`: the oldest of all that there are. Only from a node that knows the mark's slot, and
+    /// either the mark itself or everything behind what is known.
+    async fn after(&self, followed: &Followed, limit: usize) -> Result<Found, ChainError>;
 
     /// A transaction, decoded.
     async fn read(&self, mark: &Mark) -> Result<Activity, ChainError>;
@@ -399,13 +452,18 @@ pub trait Subscription: Send {
 /// The store as the chain listener sees it.
 #[async_trait]
 pub trait ActivityStore: Send + Sync {
-    /// The last transaction that was recorded; none before the first.
-    async fn last_mark(&self) -> Result<Option<Mark>, StoreError>;
+    /// How far the program was followed.
+    async fn followed(&self) -> Result<Followed, StoreError>;
 
-    /// Writes transactions in their order, and the last of them as the mark, in one transaction:
-    /// claims, the slots of epochs, and publications that no log row tells of. What is there
-    /// already stays as it is.
-    async fn record(&self, all: &[Recorded], now: UnixMs) -> Result<(), StoreError>;
+    /// Writes transactions in their order, the last of them as the mark, and of which slots
+    /// everything is known then, in one transaction: claims, publications, the slots of epochs,
+    /// and publications of ours that no log row tells of. What is there already stays as it is.
+    async fn record(
+        &self,
+        all: &[Recorded],
+        known: Option<Known>,
+        now: UnixMs,
+    ) -> Result<(), StoreError>;
 }
 
 /// A transaction with the epochs of its actions.

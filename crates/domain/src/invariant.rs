@@ -1,4 +1,4 @@
-//! What must hold at all times, by number. Tests, chaos runs and metrics name these.
+//! What must hold at all times, by number. Tests and chaos runs name these.
 
 use std::collections::HashSet;
 use std::fmt;

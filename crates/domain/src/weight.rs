@@ -101,44 +101,13 @@ impl Default for Arithmetic {
     }
 }
 
-/// The settings of the arithmetic are out of bounds.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ArithmeticError {
-    /// More than the whole is given to the viewers.
-    #[error("viewer_ratio_ppm is {0}; expected 0 to 1000000")]
-    Ratio(u32),
-    /// The token has more decimals than an amount can hold.
-    #[error("decimals is {0}; expected 0 to 12")]
-    Decimals(u8),
-}
-
 impl Arithmetic {
-    /// Checks the bounds that the types do not hold.
-    ///
-    /// # Errors
-    /// Names the setting that is out of bounds.
-    pub fn validate(&self) -> Result<(), ArithmeticError> {
-        if self.viewer_ratio_ppm > 1_000_000 {
-            return Err(ArithmeticError::Ratio(self.viewer_ratio_ppm));
-        }
-        if self.decimals > 12 {
-            return Err(ArithmeticError::Decimals(self.decimals));
-        }
-        Ok(())
-    }
-
     /// The viewers' amount for a weight, in the token's smallest unit, rounded half up.
     ///
     /// It saturates at [`u64::MAX`], the most that a claim can hold.
     #[must_use]
     pub fn viewer_amount(&self, weight: Weight) -> u64 {
         self.share(weight, self.viewer_ratio_ppm)
-    }
-
-    /// The streamer's amount for a weight, in the token's smallest unit, rounded half up.
-    #[must_use]
-    pub fn streamer_amount(&self, weight: Weight) -> u64 {
-        self.share(weight, 1_000_000_u32.saturating_sub(self.viewer_ratio_ppm))
     }
 
     fn share(&self, weight: Weight, ppm: u32) -> u64 {
@@ -190,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_are_rounded_up_and_the_rest_is_the_streamers() {
+    fn halves_are_rounded_up() {
         let arithmetic = Arithmetic {
             decimals: 0,
             reward_per_weight: 1,
@@ -199,8 +168,7 @@ mod tests {
         };
         assert_eq!(arithmetic.viewer_amount(Weight(100)), 1);
         assert_eq!(arithmetic.viewer_amount(Weight(99)), 0);
-        assert_eq!(arithmetic.streamer_amount(Weight(300)), 2);
-        assert_eq!(Arithmetic::default().streamer_amount(Weight(100)), 0);
+        assert_eq!(arithmetic.viewer_amount(Weight(300)), 2);
     }
 
     #[test]

@@ -135,8 +135,6 @@ pub struct Ledger {
     pub(crate) svm: LiteSVM,
     pub(crate) faucet: [u8; 64],
     pub(crate) counts: Counts,
-    /// What `getRecentPrioritizationFees` answers, in millionths of a lamport a unit.
-    pub(crate) recent_fee: u64,
     genesis_hash: Hash,
     blocks: VecDeque<Block>,
     hashes: HashMap<Hash, u64>,
@@ -174,7 +172,6 @@ impl Ledger {
             svm,
             faucet: faucet.to_bytes(),
             counts: Counts::default(),
-            recent_fee: 0,
             genesis_hash,
             hashes: HashMap::from([(first.hash, first.height)]),
             transactions: HashMap::new(),

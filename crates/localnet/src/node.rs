@@ -195,11 +195,6 @@ impl Node {
     pub fn set_account(&self, key: Pubkey, account: Account) {
         self.lock().set_account(key, account);
     }
-
-    /// What `getRecentPrioritizationFees` answers, in millionths of a lamport a unit.
-    pub fn set_recent_fee(&self, micro_lamports: u64) {
-        self.lock().recent_fee = micro_lamports;
-    }
 }
 
 /// A transport for an `RpcClient` that asks a node in the same process.

@@ -96,6 +96,7 @@ pub(crate) fn handle(ledger: &mut Ledger, behind: u64, method: &str, params: &Va
                 "transactionCount": null,
             }))
         }
+        "getFirstAvailableBlock" => Ok(json!(call.ledger.first().slot)),
         "getLatestBlockhash" => call.latest_blockhash(),
         "isBlockhashValid" => call.is_blockhash_valid(),
         "getBalance" => call.balance(),
@@ -153,10 +154,9 @@ impl Call<'_> {
 
     fn recent_fees(&self) -> Answer {
         let tip = self.view.processed;
-        let fee = self.ledger.recent_fee;
         let first = tip.saturating_sub(crate::ledger::BLOCKHASH_AGE - 1);
         let fees: Vec<Value> = (first.max(self.ledger.config.first_height)..=tip)
-            .map(|height| json!({"slot": self.ledger.at(height).slot, "prioritizationFee": fee}))
+            .map(|height| json!({"slot": self.ledger.at(height).slot, "prioritizationFee": 0}))
             .collect();
         Ok(json!(fees))
     }

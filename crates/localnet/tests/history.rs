@@ -197,7 +197,7 @@ async fn what_is_older_than_the_history_is_forgotten_and_the_rest_stays() {
     // As long as a view and blockhashes need it, nothing is forgotten: 8 + 300 + 4 blocks.
     scene.node.ticks(311);
     assert!(scene.node.landed(&old).is_some());
-    assert_eq!(client.get_first_available_block().await.unwrap(), 1000);
+    assert_eq!(client.get_first_available_block().await.unwrap(), 1001);
     let new = publish(&scene, &client, 2, [2; 32]).await;
     scene.node.ticks(5);
     assert!(scene.node.landed(&old).is_none());

@@ -1,10 +1,10 @@
 //! What the chain listener records: claims, the slots of epochs, and publications by others.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use async_trait::async_trait;
-use sea_orm::{ConnectionTrait, DbBackend};
-use twzrd_domain::chain::{Activity, ActivityStore, Deed, Mark, Recorded};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
+use twzrd_domain::chain::{Activity, ActivityStore, Deed, Followed, Known, Mark, Recorded};
 use twzrd_domain::epoch::{Epoch, UnixMs};
 use twzrd_domain::ports::StoreError;
 use twzrd_domain::settlement::Target;
@@ -13,7 +13,8 @@ use crate::connect::Store;
 use crate::error::{Doing, refused};
 use crate::seal::hex;
 use crate::settlement::{CONFIRMED, Kind, selected};
-use crate::sql::{column, execute, int, query, unsigned};
+use crate::sql::Type::Int;
+use crate::sql::{among, column, execute, int, list, query, unsigned};
 
 const RECORDING: &str = "recording what the chain tells";
 
@@ -33,67 +34,156 @@ const CLAIM: [(&str, Kind); 10] = [
     ("instruction", Kind::Number),
 ];
 
-const SLOTS: [(&str, Kind); 3] = [
-    ("epoch", Kind::Number),
-    ("first", Kind::Number),
-    ("last", Kind::Number),
-];
-
-const PUBLISHED: [(&str, Kind); 5] = [
+const PUBLISHED: [(&str, Kind); 6] = [
     ("epoch", Kind::Number),
     ("channel", Kind::Text),
     ("root", Kind::Text),
     ("tx_signature", Kind::Text),
     ("slot", Kind::Number),
+    ("instruction", Kind::Number),
 ];
 
 #[async_trait]
 impl ActivityStore for Store {
-    async fn last_mark(&self) -> Result<Option<Mark>, StoreError> {
-        const DOING: &str = "asking for the last transaction that was recorded";
-        let sql = "SELECT slot, signature FROM chain_mark";
+    async fn followed(&self) -> Result<Followed, StoreError> {
+        const DOING: &str = "asking how far the program was followed";
+        // One statement, and so of one moment.
+        let sql = "SELECT m.slot, m.signature, k.from_slot, k.to_slot \
+            FROM (SELECT 1 AS id) one LEFT JOIN chain_mark m ON m.id = one.id \
+            LEFT JOIN chain_known k ON k.id = one.id";
         let rows = query(self.reader(), sql, [], DOING).await?;
         let Some(row) = rows.first() else {
-            return Ok(None);
+            return Ok(Followed::default());
         };
-        let signature: String = column(row, 1, DOING)?;
-        Ok(Some(Mark {
-            slot: unsigned(column(row, 0, DOING)?, "chain_mark.slot")?,
-            signature: signature.into(),
-        }))
+        let slot = |at, place| {
+            let slot: Option<i64> = column(row, at, DOING)?;
+            slot.map(|slot| unsigned(slot, place)).transpose()
+        };
+        let signature: Option<String> = column(row, 1, DOING)?;
+        let mark = slot(0, "chain_mark.slot")?.zip(signature);
+        let known = slot(2, "chain_known.from_slot")?.zip(slot(3, "chain_known.to_slot")?);
+        Ok(Followed {
+            mark: mark.map(|(slot, signature)| Mark {
+                slot,
+                signature: signature.into(),
+            }),
+            known: known.map(|(from, to)| Known { from, to }),
+        })
     }
 
     // The moment is not kept: a row says when its block was made.
-    async fn record(&self, all: &[Recorded], _now: UnixMs) -> Result<(), StoreError> {
-        let Some(last) = all.last() else {
+    async fn record(
+        &self,
+        all: &[Recorded],
+        known: Option<Known>,
+        _now: UnixMs,
+    ) -> Result<(), StoreError> {
+        if all.is_empty() && known.is_none() {
             return Ok(());
-        };
+        }
         let facts = Facts::of(all)?;
         let transaction = self.begin(RECORDING).await?;
         for rows in facts.claims.chunks(CHUNK) {
             write_claims(&transaction, rows).await?;
         }
-        write_slots(&transaction, &facts.slots).await?;
+        if !facts.published.is_empty() {
+            lock_publications(&transaction, RECORDING).await?;
+        }
         for rows in facts.published.chunks(CHUNK) {
+            write_publications(&transaction, rows).await?;
             log_published(&transaction, rows).await?;
         }
-        let mark = &last.activity.mark;
-        let sql = "INSERT INTO chain_mark (id, slot, signature) VALUES (1, $1, $2) \
-            ON CONFLICT (id) DO UPDATE SET slot = excluded.slot, signature = excluded.signature";
-        let slot = int(mark.slot, "chain_mark.slot")?;
-        let values = [slot.into(), mark.signature.as_str().into()];
-        execute(&transaction, sql, values, RECORDING).await?;
+        write_slots(&transaction, facts.epochs, RECORDING).await?;
+        if let Some(last) = all.last() {
+            write_mark(&transaction, &last.activity.mark).await?;
+        }
+        if let Some(known) = known {
+            write_known(&transaction, known).await?;
+        }
         transaction.commit().await.doing(RECORDING)
     }
 }
+
+/// Gives roots that were built the publications that were seen before, and their epochs the slots.
+pub(crate) async fn find_published<C: ConnectionTrait>(
+    db: &C,
+    epochs: &[Epoch],
+    doing: &'static str,
+) -> Result<(), StoreError> {
+    let epochs = epochs.iter().map(|epoch| int(epoch.0, "epochs.epoch"));
+    let epochs: BTreeSet<i64> = epochs.collect::<Result<_, _>>()?;
+    let backend = db.get_database_backend();
+    let sql = format!(
+        "SELECT CAST(p.epoch AS text), p.channel, p.root, p.tx_signature, CAST(p.slot AS text), \
+            CAST(p.instruction AS text) \
+         FROM chain_publications p JOIN roots r ON {} \
+         WHERE {} AND NOT EXISTS (SELECT 1 FROM settlement_log l \
+             WHERE l.root_id = r.id AND l.tx_signature = p.tx_signature) \
+         ORDER BY p.slot, p.tx_signature, p.instruction",
+        ours("p"),
+        among(backend, "p.epoch", 1),
+    );
+    let wanted = list(backend, Int, epochs.iter().copied());
+    let found = query(db, &sql, [wanted], doing).await?;
+    let text = |row: &QueryResult, at| column::<String>(row, at, doing).map(Some);
+    let row = |row: &QueryResult| {
+        Ok([
+            text(row, 0)?,
+            text(row, 1)?,
+            text(row, 2)?,
+            text(row, 3)?,
+            text(row, 4)?,
+            text(row, 5)?,
+        ])
+    };
+    let rows: Vec<Published> = found.iter().map(row).collect::<Result<_, StoreError>>()?;
+    for rows in rows.chunks(CHUNK) {
+        log_published(db, rows).await?;
+    }
+    write_slots(db, epochs, doing).await
+}
+
+/// Excludes the other of the two that bring publications and roots together: neither would see what
+/// the other has not committed. On SQLite there is one writer anyway.
+pub(crate) async fn lock_publications<C: ConnectionTrait>(
+    db: &C,
+    doing: &'static str,
+) -> Result<(), StoreError> {
+    if db.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    let sql = "LOCK TABLE chain_publications IN SHARE ROW EXCLUSIVE MODE";
+    execute(db, sql, [], doing).await.map(drop)
+}
+
+async fn write_mark<C: ConnectionTrait>(db: &C, mark: &Mark) -> Result<(), StoreError> {
+    let sql = "INSERT INTO chain_mark (id, slot, signature) VALUES (1, $1, $2) \
+        ON CONFLICT (id) DO UPDATE SET slot = excluded.slot, signature = excluded.signature";
+    let slot = int(mark.slot, "chain_mark.slot")?;
+    let values = [slot.into(), mark.signature.as_str().into()];
+    execute(db, sql, values, RECORDING).await.map(drop)
+}
+
+async fn write_known<C: ConnectionTrait>(db: &C, known: Known) -> Result<(), StoreError> {
+    let sql = "INSERT INTO chain_known (id, from_slot, to_slot) VALUES (1, $1, $2) \
+        ON CONFLICT (id) DO UPDATE SET from_slot = excluded.from_slot, to_slot = excluded.to_slot";
+    let from = int(known.from, "chain_known.from_slot")?;
+    let to = int(known.to, "chain_known.to_slot")?;
+    execute(db, sql, [from.into(), to.into()], RECORDING)
+        .await
+        .map(drop)
+}
+
+/// A row of [`PUBLISHED`].
+type Published = [Option<String>; 6];
 
 /// The rows that transactions come to.
 #[derive(Default)]
 struct Facts {
     claims: Vec<[Option<String>; 10]>,
-    /// The least and the greatest slot in which an epoch was published.
-    slots: BTreeMap<i64, (i64, i64)>,
-    published: Vec<[Option<String>; 5]>,
+    published: Vec<Published>,
+    /// The epochs that were published.
+    epochs: BTreeSet<i64>,
 }
 
 impl Facts {
@@ -143,15 +233,14 @@ impl Facts {
             }
             Deed::Publish { channel, root, .. } => {
                 let Some(epoch) = epoch else { return };
-                let slots = self.slots.entry(epoch).or_insert((slot, slot));
-                *slots = (slots.0.min(slot), slots.1.max(slot));
-                let Some(channel) = channel else { return };
+                self.epochs.insert(epoch);
                 self.published.push([
                     Some(epoch.to_string()),
-                    Some(channel.to_string()),
+                    channel.as_ref().map(ToString::to_string),
                     Some(hex(root)),
                     Some(signature),
                     Some(slot.to_string()),
+                    Some(index.to_string()),
                 ]);
             }
             Deed::Other => {}
@@ -174,41 +263,66 @@ async fn write_claims<C: ConnectionTrait>(
     execute(db, sql, values, RECORDING).await.map(drop)
 }
 
-async fn write_slots<C: ConnectionTrait>(
+async fn write_publications<C: ConnectionTrait>(
     db: &C,
-    slots: &BTreeMap<i64, (i64, i64)>,
+    rows: &[Published],
 ) -> Result<(), StoreError> {
-    if slots.is_empty() {
-        return Ok(());
-    }
-    let rows = slots.iter().map(|(epoch, (first, last))| {
-        [epoch, first, last].map(|number: &i64| Some(number.to_string()))
-    });
-    let (given, values) = selected(db.get_database_backend(), &SLOTS, rows, 1);
+    let (given, values) = selected(
+        db.get_database_backend(),
+        &PUBLISHED,
+        rows.iter().cloned(),
+        1,
+    );
     let sql = format!(
-        "UPDATE epochs SET \
-            start_slot = CASE WHEN start_slot < given.first THEN start_slot ELSE given.first END, \
-            end_slot = CASE WHEN end_slot > given.last THEN end_slot ELSE given.last END \
-         FROM {given} WHERE epochs.epoch = given.epoch"
+        "INSERT INTO chain_publications (tx_signature, instruction, epoch, channel, root, slot) \
+         SELECT tx_signature, instruction, epoch, COALESCE(channel, ''), root, slot \
+         FROM {given} WHERE true ON CONFLICT (tx_signature, instruction) DO NOTHING"
     );
     execute(db, sql, values, RECORDING).await.map(drop)
 }
 
+/// The least and the greatest slot in which an epoch was published.
+async fn write_slots<C: ConnectionTrait>(
+    db: &C,
+    epochs: BTreeSet<i64>,
+    doing: &'static str,
+) -> Result<(), StoreError> {
+    if epochs.is_empty() {
+        return Ok(());
+    }
+    let backend = db.get_database_backend();
+    let sql = format!(
+        "UPDATE epochs SET \
+            start_slot = CASE WHEN start_slot < given.first THEN start_slot ELSE given.first END, \
+            end_slot = CASE WHEN end_slot > given.last THEN end_slot ELSE given.last END \
+         FROM (SELECT epoch, min(slot) AS first, max(slot) AS last FROM chain_publications \
+               WHERE {} GROUP BY epoch) AS given \
+         WHERE epochs.epoch = given.epoch",
+        among(backend, "epoch", 1)
+    );
+    let epochs = list(backend, Int, epochs);
+    execute(db, sql, [epochs], doing).await.map(drop)
+}
+
+/// Whether a publication is that of a root `r` of ours.
+fn ours(published: &str) -> String {
+    format!(
+        "r.epoch = {published}.epoch AND r.channel = {published}.channel \
+         AND (r.root = {published}.root OR r.root = '0x' || {published}.root)"
+    )
+}
+
 /// Publications of our roots that no log row tells of. One that the publisher found on chain, and
 /// whose row lacks the signature, is that row's.
-async fn log_published<C: ConnectionTrait>(
-    db: &C,
-    rows: &[[Option<String>; 5]],
-) -> Result<(), StoreError> {
-    const OURS: &str = "r.epoch = given.epoch AND r.channel = given.channel \
-        AND (r.root = given.root OR r.root = '0x' || given.root)";
+async fn log_published<C: ConnectionTrait>(db: &C, rows: &[Published]) -> Result<(), StoreError> {
+    let ours = ours("given");
     let backend = db.get_database_backend();
     if backend == DbBackend::Postgres {
         // The publisher locks a root before it logs that it found it, and so only one of the two
         // comes to be its row.
         let (given, values) = selected(backend, &PUBLISHED, rows.iter().cloned(), 1);
         let sql = format!(
-            "SELECT r.id FROM {given} CROSS JOIN roots r WHERE {OURS} ORDER BY r.id \
+            "SELECT r.id FROM {given} CROSS JOIN roots r WHERE {ours} ORDER BY r.id \
              FOR UPDATE OF r"
         );
         query(db, sql, values, RECORDING).await?;
@@ -221,7 +335,7 @@ async fn log_published<C: ConnectionTrait>(
     let (given, values) = selected(backend, &PUBLISHED, first.cloned(), 1);
     let sql = format!(
         "UPDATE settlement_log SET tx_signature = given.tx_signature, slot = given.slot \
-         FROM {given} CROSS JOIN roots r WHERE {OURS} \
+         FROM {given} CROSS JOIN roots r WHERE {ours} \
          AND settlement_log.root_id = r.id AND settlement_log.tx_signature IS NULL \
          AND settlement_log.status = '{CONFIRMED}' \
          AND NOT EXISTS (SELECT 1 FROM settlement_log l \
@@ -232,7 +346,7 @@ async fn log_published<C: ConnectionTrait>(
     let sql = format!(
         "INSERT INTO settlement_log (root_id, tx_signature, status, target, slot) \
          SELECT r.id, given.tx_signature, '{CONFIRMED}', '{}', given.slot \
-         FROM {given} CROSS JOIN roots r WHERE {OURS} \
+         FROM {given} CROSS JOIN roots r WHERE {ours} ORDER BY given.slot, given.instruction \
          ON CONFLICT (root_id, tx_signature) DO NOTHING",
         Target::Program.as_str()
     );

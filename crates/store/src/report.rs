@@ -49,7 +49,10 @@ impl ReportStore for Store {
     ) -> Result<Vec<SealedEpoch>, StoreError> {
         const DOING: &str = "reading sealed epochs";
         let sql = "SELECT s.epoch, s.channel, s.participants, s.root, r.root, r.settled_at_ms, \
-            CASE WHEN r.status = 'settled' THEN r.tx_signature END \
+            CASE WHEN r.status = 'settled' THEN COALESCE(r.tx_signature, ( \
+                SELECT l.tx_signature FROM settlement_log l \
+                WHERE l.root_id = r.id AND l.status = 'confirmed' \
+                AND l.tx_signature IS NOT NULL ORDER BY l.id LIMIT 1)) END \
             FROM sealed_epochs s \
             LEFT JOIN roots r ON r.epoch = s.epoch AND r.channel = s.channel \
             WHERE (s.epoch, s.channel) > ($1, $2) ORDER BY s.epoch, s.channel LIMIT $3";

@@ -8,6 +8,7 @@ use twzrd_domain::epoch::Epoch;
 use twzrd_domain::ports::{BuiltTrees, StoreError, TreeStore, Unbuilt};
 use twzrd_domain::seal::SealedLeaves;
 
+use crate::activity::{find_published, lock_publications};
 use crate::batch::epoch;
 use crate::connect::Store;
 use crate::error::{Doing, refused};
@@ -96,6 +97,7 @@ impl TreeStore for Store {
 
     async fn write_trees(&self, trees: &[BuiltTrees]) -> Result<(), StoreError> {
         let transaction = self.begin(WRITING).await?;
+        lock_publications(&transaction, WRITING).await?;
         let mut epochs: Vec<Epoch> = trees.iter().map(|tree| tree.epoch).collect();
         epochs.sort_unstable();
         epochs.dedup();
@@ -124,6 +126,7 @@ impl TreeStore for Store {
         ROOTS
             .run(&transaction, new.iter().map(|tree| root(tree)))
             .await?;
+        find_published(&transaction, &epochs, WRITING).await?;
         finalize(&transaction, &epochs, WRITING).await?;
         transaction.commit().await.doing(WRITING)
     }

@@ -5,7 +5,9 @@ mod settlement_kit;
 
 use settlement_kit::common::name;
 use settlement_kit::{Bench, HOUR, NOW};
-use twzrd_domain::chain::{Action, Activity, Deed, Mark, Recorded, SettlementLogRow};
+use twzrd_domain::chain::{
+    Action, Activity, Deed, Followed, Known, Mark, Recorded, SettlementLogRow,
+};
 use twzrd_domain::epoch::Epoch;
 use twzrd_domain::publication::Step;
 
@@ -17,6 +19,8 @@ on_all!(
     a_publication_that_was_signed_here_keeps_its_row,
     what_the_publisher_found_and_the_listener_saw_is_one_row,
     the_same_root_in_another_epoch_is_another_root,
+    a_publication_that_was_seen_before_its_root_was_built_is_found_again,
+    of_which_slots_everything_is_known_is_kept,
     a_call_that_is_refused_writes_nothing,
 );
 
@@ -58,7 +62,18 @@ fn recorded(slot: u64, signature: &str, deeds: Vec<(Deed, Option<Epoch>)>) -> Re
 }
 
 async fn record(bench: &Bench, all: &[Recorded]) {
-    bench.store.record(all, NOW).await.unwrap();
+    bench.store.record(all, None, NOW).await.unwrap();
+}
+
+async fn mark(bench: &Bench) -> Option<Mark> {
+    bench.store.followed().await.unwrap().mark
+}
+
+/// The signature that reports show for forsen's root.
+async fn shown_signature(bench: &Bench) -> Option<compact_str::CompactString> {
+    let sealed = bench.store.sealed_after(None, 1).await.unwrap();
+    assert_eq!(sealed[0].channel, name("forsen"));
+    sealed[0].tx_signature.clone()
 }
 
 fn seen(signature: &str, slot: u64) -> SettlementLogRow {
@@ -76,9 +91,9 @@ fn seen(signature: &str, slot: u64) -> SettlementLogRow {
 async fn what_is_recorded_twice_is_there_once(bench: Bench) {
     bench.hour(&["forsen"]).await;
     let root = bench.roots().await[0].root;
-    assert_eq!(bench.store.last_mark().await.unwrap(), None);
+    assert_eq!(mark(&bench).await, None);
     record(&bench, &[]).await;
-    assert_eq!(bench.store.last_mark().await.unwrap(), None);
+    assert_eq!(mark(&bench).await, None);
     let all = [
         recorded(5, "aaa", vec![(publish(Some("forsen"), root), Some(HOUR))]),
         recorded(
@@ -98,7 +113,7 @@ async fn what_is_recorded_twice_is_there_once(bench: Bench) {
             bench.claims().await,
             bench.slots(HOUR).await,
             bench.row("forsen").await,
-            bench.store.last_mark().await.unwrap(),
+            mark(&bench).await,
         )
     };
     let first = state().await;
@@ -110,8 +125,7 @@ async fn what_is_recorded_twice_is_there_once(bench: Bench) {
     assert_eq!(first.0, claims);
     assert_eq!(first.1, "5 5");
     assert_eq!(first.2.log, [seen("aaa", 5)]);
-    let mark = all[2].activity.mark.clone();
-    assert_eq!(first.3, Some(mark));
+    assert_eq!(first.3, Some(all[2].activity.mark.clone()));
     record(&bench, &all).await;
     assert_eq!(state().await, first);
     // Once more in pieces, and twice in one call.
@@ -119,7 +133,7 @@ async fn what_is_recorded_twice_is_there_once(bench: Bench) {
     let doubled = [&all[..], &all[..]].concat();
     record(&bench, &doubled).await;
     assert_eq!(state().await, first);
-    let again = bench.reopened().await.last_mark().await.unwrap();
+    let again = bench.reopened().await.followed().await.unwrap().mark;
     assert_eq!(again, first.3);
 }
 
@@ -217,6 +231,7 @@ async fn what_the_publisher_found_and_the_listener_saw_is_one_row(bench: Bench) 
     bench.hour(&["forsen"]).await;
     let roots = bench.roots().await;
     bench.step(&roots[0], Step::ReadBack, Some(8)).await;
+    assert_eq!(shown_signature(&bench).await, None);
     let deeds = || vec![(publish(Some("forsen"), roots[0].root), Some(HOUR))];
     let expected = SettlementLogRow {
         settled_at: Some(20_005_000),
@@ -226,6 +241,7 @@ async fn what_the_publisher_found_and_the_listener_saw_is_one_row(bench: Bench) 
         record(&bench, &[recorded(5, "aaa", deeds())]).await;
         let log = bench.row("forsen").await.log;
         assert_eq!(log, std::slice::from_ref(&expected));
+        assert_eq!(shown_signature(&bench).await.as_deref(), Some("aaa"));
     }
 }
 
@@ -243,15 +259,68 @@ async fn the_same_root_in_another_epoch_is_another_root(bench: Bench) {
     assert_eq!(later.unwrap().log, [seen("aaa", 5)]);
 }
 
+async fn a_publication_that_was_seen_before_its_root_was_built_is_found_again(bench: Bench) {
+    // What the roots will be: a journal that is read again gives the same.
+    let built = Bench::memory();
+    built.hour(&["forsen", "xqc"]).await;
+    let root = built.roots().await[0].root;
+    let deeds = |channel, root| vec![(publish(channel, root), Some(HOUR))];
+    let all = [
+        recorded(5, "aaa", deeds(Some("forsen"), root)),
+        recorded(6, "bbb", deeds(Some("forsen"), [9; 32])),
+        recorded(7, "ccc", deeds(Some("forsen"), root)),
+        recorded(8, "ddd", deeds(None, root)),
+    ];
+    record(&bench, &all).await;
+    record(&bench, &all).await;
+    assert_eq!(bench.slots(HOUR).await, "");
+    bench.hour(&["forsen", "xqc"]).await;
+    let roots = bench.roots().await;
+    assert_eq!(roots[0].root, root);
+    assert_eq!(
+        bench.row("forsen").await.log,
+        [seen("aaa", 5), seen("ccc", 7)]
+    );
+    assert_eq!(bench.row("xqc").await.log, []);
+    assert_eq!(bench.slots(HOUR).await, "5 8");
+    bench.step(&roots[0], Step::ReadBack, Some(9)).await;
+    assert_eq!(shown_signature(&bench).await.as_deref(), Some("aaa"));
+}
+
+async fn of_which_slots_everything_is_known_is_kept(bench: Bench) {
+    let followed = async |bench: &Bench| bench.store.followed().await.unwrap();
+    assert_eq!(followed(&bench).await, Followed::default());
+    let known = |from, to| Some(Known { from, to });
+    bench.store.record(&[], known(3, 7), NOW).await.unwrap();
+    let mut expected = Followed {
+        mark: None,
+        known: known(3, 7),
+    };
+    assert_eq!(followed(&bench).await, expected);
+    let one = recorded(9, "aaa", vec![]);
+    bench
+        .store
+        .record(std::slice::from_ref(&one), known(3, 8), NOW)
+        .await
+        .unwrap();
+    expected = Followed {
+        mark: Some(one.activity.mark),
+        known: known(3, 8),
+    };
+    assert_eq!(followed(&bench).await, expected);
+    record(&bench, &[]).await;
+    assert_eq!(bench.reopened().await.followed().await.unwrap(), expected);
+}
+
 async fn a_call_that_is_refused_writes_nothing(bench: Bench) {
     let good = recorded(5, "aaa", vec![(claim(None, 1, 0, 1), None)]);
     let mut short = recorded(6, "bbb", vec![(claim(None, 1, 1, 1), None)]);
     short.epochs.clear();
     let far = recorded(u64::MAX, "ccc", vec![(claim(None, 1, 2, 1), None)]);
     for bad in [short, far] {
-        let refused = bench.store.record(&[good.clone(), bad], NOW).await;
+        let refused = bench.store.record(&[good.clone(), bad], None, NOW).await;
         assert!(!refused.unwrap_err().is_transient());
         assert_eq!(bench.claims().await, [] as [String; 0]);
-        assert_eq!(bench.store.last_mark().await.unwrap(), None);
+        assert_eq!(mark(&bench).await, None);
     }
 }

@@ -305,7 +305,7 @@ async fn a_black_hole_within_a_transaction_ends_the_commit_in_time() {
             }
             world.handle().black_hole(ways);
             has_fallen.set(true);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         // So long, too, the wait for the lock can be noticed.
         let patient = Timeouts {

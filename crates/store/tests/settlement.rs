@@ -91,6 +91,7 @@ async fn a_process_that_dies_between_any_two_calls_finds_what_is_in_flight(bench
     let kept = transaction("one", &roots);
     let expected = |slot, states: [Publication; 2]| InFlight {
         transaction: kept.clone(),
+        target: Target::Program,
         finalized_slot: slot,
         roots: roots.iter().cloned().zip(states).collect(),
     };
@@ -315,6 +316,7 @@ async fn roots_of_one_transaction_part_on_the_way(bench: Bench) {
     let flying = bench.in_flight().await;
     let left = InFlight {
         transaction: transaction("one", &roots),
+        target: Target::Program,
         finalized_slot: Some(3),
         roots: vec![(roots[1].clone(), finalized("one"))],
     };
@@ -458,7 +460,10 @@ async fn a_lost_answer_is_found_in_flight_and_a_failure_did_nothing() {
     let lost = store.keep_signed(&one, Target::Memo, &roots, NOW).await;
     assert!(lost.unwrap_err().is_transient());
     let flying = store.in_flight().await.unwrap();
-    assert_eq!(flying[0].transaction, one);
+    assert_eq!(
+        (&flying[0].transaction, flying[0].target),
+        (&one, Target::Memo)
+    );
     assert_eq!(bench.row("forsen").await.log[0].target, "memo");
     store.faults().fail_next_of("advance", 1, Fault::Transient);
     let finalize = [change(&roots[0], signed("one"), Step::Finalize, Some(1))];

@@ -1,6 +1,8 @@
 //! The figures of settlement.
 
+use twzrd_actors::weather::Waiting;
 use twzrd_chain::rpc::{BUCKET_BOUNDS, NodeStatus, Observed};
+use twzrd_domain::epoch::UnixMs;
 use twzrd_domain::settlement::Target;
 
 use super::super::app::App;
@@ -19,6 +21,10 @@ impl Figures {
     pub(super) fn chain(&mut self, app: &App) {
         self.roots(app);
         let facts = (app.view.settlement.facts)();
+        let now = app.view.clock.now();
+        // Where the target was taken away, what is in flight for it waits.
+        self.waits(table::PUBLISHER_WAITS, &facts.publisher.waits_for, now);
+        self.waits(table::LISTENER_WAITS, &facts.listener.waits_for, now);
         if facts.target == Target::None {
             return;
         }
@@ -27,7 +33,14 @@ impl Figures {
         self.one(table::LISTENER_EVENTS, listener.transactions);
         self.one(table::LISTENER_CLAIMS, listener.claims);
         self.one(table::LISTENER_PUBLICATIONS, listener.publications);
-        self.one(table::LISTENER_SLOT, listener.slot);
+        // Before the first of each it is not known.
+        let looked = listener.looked.map(|at| at / 1000);
+        self.some(table::LISTENER_LOOKED, looked);
+        self.some(table::LISTENER_KNOWN, listener.known_from);
+        self.some(
+            table::LISTENER_SLOT,
+            Some(listener.slot).filter(|slot| *slot > 0),
+        );
         self.one(table::LISTENER_HINTS, listener.hints);
         self.one(table::LISTENER_LOST, listener.subscriptions_lost);
         self.nodes(&facts.nodes);
@@ -80,6 +93,14 @@ impl Figures {
             let sol = lamports as f64 / LAMPORTS;
             self.put(table::WALLET, vec![(Labels::new(), Value::Real(sol))]);
         }
+    }
+
+    fn waits(&mut self, metric: Metric, waiting: &Option<Waiting>, now: UnixMs) {
+        let waited = waiting
+            .as_ref()
+            .map_or(0, |it| now.saturating_sub(it.since));
+        let seconds = std::time::Duration::from_millis(waited).as_secs_f64();
+        self.put(metric, vec![(Labels::new(), Value::Real(seconds))]);
     }
 
     fn nodes(&mut self, nodes: &[NodeStatus]) {

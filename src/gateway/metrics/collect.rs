@@ -51,7 +51,7 @@ impl Figures {
         self.put(metric, vec![(Labels::new(), Value::Whole(value))]);
     }
 
-    fn some(&mut self, metric: Metric, value: Option<u64>) {
+    pub(super) fn some(&mut self, metric: Metric, value: Option<u64>) {
         if let Some(value) = value {
             self.one(metric, value);
         }

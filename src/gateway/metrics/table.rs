@@ -2,7 +2,8 @@
 //!
 //! Labels are bounded. Supervisors whose children come and go (one for each channel or connection)
 //! have one path, with `/*`, for all of these children. The largest 100 channels of the first
-//! epochs that the process sees have their name as a label until it ends; all others are `other`.
+//! epochs that the process sees, and for `publish_success_total` the first 100 that settle, have
+//! their name as a label until it ends; all others are `other`.
 
 /// What a metric counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,13 +115,17 @@ metrics! {
     PUBLISH_SIGNED: Counter = "twzrd_publish_transactions_total", "Transactions that were signed";
     PUBLISH_SENT: Counter = "twzrd_publish_sends_total", "Times that bytes of a transaction were given to a node, by whether it took them";
     PUBLISH_CONTRADICTIONS: Counter = "twzrd_publish_contradictions_total", "Roots that a node did not show where their finalized transaction had put them, each time";
+    PUBLISHER_WAITS: Gauge = "twzrd_publisher_waiting_seconds", "For how long something has kept the publisher from going on; 0 where nothing does";
     ROOTS: Gauge = "twzrd_roots", "Roots by state and reason, as the store said last";
     ROOTS_UNPUBLISHED: Gauge = "unpublished_epoch_backlog", "Roots that are planned, held or in flight, as the store said last";
     WALLET: Gauge = "aggregator_wallet_sol", "Balance of the key that signs, in SOL, as it was read last";
     LISTENER_EVENTS: Counter = "stream_listener_events_emitted_total", "Transactions of the program that were recorded";
     LISTENER_CLAIMS: Counter = "twzrd_listener_claims_total", "Claims that were recorded";
     LISTENER_PUBLICATIONS: Counter = "twzrd_listener_publications_total", "Publications that were recorded";
-    LISTENER_SLOT: Gauge = "twzrd_listener_slot", "The slot of the last recorded transaction";
+    LISTENER_SLOT: Gauge = "twzrd_listener_slot", "The slot of the last transaction that was recorded since the process began";
+    LISTENER_LOOKED: Gauge = "twzrd_listener_last_look", "When the chain listener last saw that nothing is missing, or recorded what was, by the Unix second";
+    LISTENER_KNOWN: Gauge = "twzrd_listener_known_from_slot", "The slot from which on the chain's claims and publications are recorded";
+    LISTENER_WAITS: Gauge = "twzrd_listener_waiting_seconds", "For how long something has kept the chain listener from recording; 0 where nothing does";
     LISTENER_HINTS: Counter = "twzrd_listener_hints_total", "Notifications of the subscription";
     LISTENER_LOST: Counter = "twzrd_listener_subscriptions_lost_total", "Subscriptions that ended or were given up on";
     RPC_SECONDS: Histogram = "rpc_request_duration_seconds", "How long calls to nodes took, by method and status";

@@ -5,10 +5,18 @@ use twzrd_chain::activity::{ProgramActivity, SocketConfig, Subscriber as _, WebS
 use twzrd_chain::program::Program;
 use twzrd_chain::program::memo::{self, MEMO_PROGRAM};
 use twzrd_chain::target::{MemoTarget, TargetConfig};
-use twzrd_domain::chain::{ChainActivity, Deed, Mark, RootChain};
+use twzrd_domain::chain::{ChainActivity, Deed, Followed, Mark, RootChain};
 
 use crate::memo::{draft, finalized, roots};
 use crate::validator::{PATIENCE, Validator, signer};
+
+async fn after(activity: &ProgramActivity, mark: Option<&Mark>, limit: usize) -> Vec<Mark> {
+    let followed = Followed {
+        mark: mark.cloned(),
+        known: None,
+    };
+    activity.after(&followed, limit).await.unwrap().marks
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_tells_of_a_transaction_and_it_is_listed_and_read_once_it_is_finalized() {
@@ -23,7 +31,7 @@ async fn a_socket_tells_of_a_transaction_and_it_is_listed_and_read_once_it_is_fi
     let socket = WebSocket::new(&urls, followed.id, SocketConfig::default()).unwrap();
     let mut subscription = socket.subscribe().await.unwrap();
     let activity = ProgramActivity::new(validator.pool(), followed, Box::new(socket));
-    assert_eq!(activity.after(None, 10).await.unwrap(), []);
+    assert_eq!(after(&activity, None, 10).await, []);
 
     let mut marks = Vec::new();
     for number in 1..=3 {
@@ -39,7 +47,7 @@ async fn a_socket_tells_of_a_transaction_and_it_is_listed_and_read_once_it_is_fi
             slot,
             signature: signed.signature.clone(),
         };
-        let behind = activity.after(marks.last(), 10).await.unwrap();
+        let behind = after(&activity, marks.last(), 10).await;
         assert_eq!(behind, std::slice::from_ref(&mark));
 
         let read = activity.read(&mark).await.unwrap();
@@ -60,17 +68,11 @@ async fn a_socket_tells_of_a_transaction_and_it_is_listed_and_read_once_it_is_fi
         marks.push(mark);
     }
     // The oldest first, however many are asked for, from the begin or from behind one.
-    assert_eq!(activity.after(None, 10).await.unwrap(), marks);
-    assert_eq!(activity.after(None, 2).await.unwrap(), marks[..2]);
-    assert_eq!(
-        activity.after(Some(&marks[0]), 10).await.unwrap(),
-        marks[1..]
-    );
-    assert_eq!(
-        activity.after(Some(&marks[0]), 1).await.unwrap(),
-        marks[1..2]
-    );
-    assert_eq!(activity.after(Some(&marks[2]), 10).await.unwrap(), []);
+    assert_eq!(after(&activity, None, 10).await, marks);
+    assert_eq!(after(&activity, None, 2).await, marks[..2]);
+    assert_eq!(after(&activity, Some(&marks[0]), 10).await, marks[1..]);
+    assert_eq!(after(&activity, Some(&marks[0]), 1).await, marks[1..2]);
+    assert_eq!(after(&activity, Some(&marks[2]), 10).await, []);
     // A socket that ends is told.
     drop(validator);
     let ended = async { while subscription.next().await.is_ok() {} };

@@ -6,7 +6,10 @@ mod activity;
 mod memo;
 mod program;
 #[path = "../../../crates/localnet/tests/transcript/recorded.rs"]
-#[allow(dead_code, reason = "what plays it on an SVM is for the tests of crates/localnet")]
+#[allow(
+    dead_code,
+    reason = "what plays it on an SVM is for the tests of crates/localnet"
+)]
 mod recorded;
 mod settlement;
 mod validator;

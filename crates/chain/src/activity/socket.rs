@@ -42,7 +42,8 @@ impl Default for SocketConfig {
 
 /// Several WebSocket URLs. Each subscription begins with the next of them.
 ///
-/// A TLS socket wants a process-wide provider of cryptography, which `main` installs.
+/// A TLS socket takes the one provider of cryptography that is compiled in: with a second one the
+/// process would have to choose.
 #[derive(Debug)]
 pub struct WebSocket {
     urls: Vec<Url>,

@@ -1,7 +1,9 @@
 //! Reads a finalized transaction: the program's instructions in it, in the order in which they ran.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use solana_sdk::pubkey::Pubkey;
 use solana_sdk::signature::Signature;
 use solana_sdk::transaction::VersionedTransaction;
@@ -10,14 +12,50 @@ use solana_transaction_status_client_types::{
     EncodedConfirmedTransactionWithStatusMeta, UiInnerInstructions, UiInstruction,
     UiTransactionStatusMeta, UiTransactionTokenBalance,
 };
-use twzrd_domain::chain::{Action, Activity, Mark};
+use twzrd_domain::chain::{Action, Activity, Deed, Mark};
 
+use crate::program::Program;
 use crate::program::decode::{Decoded, describe};
 
 pub(super) const READING: &str = "read a transaction";
 
 /// The program's name in the log.
 const PROGRAM_NAME: &str = "Attention Oracle";
+
+/// Arguments are shown where they are no longer than this, as JSON. Those of a claim are a quarter
+/// of it at most; strangers may hand the program ten kilobytes in each of 64 instructions.
+const MAX_FIELDS: usize = 8 * 1024;
+
+/// So many accounts of an instruction are shown, of at most 255. No instruction has a word for more
+/// than twelve.
+const MAX_ACCOUNTS: usize = 32;
+
+/// Whose instructions are read.
+pub(super) struct Ours {
+    program: Pubkey,
+    program_id: String,
+    /// Anybody may set up the program for a mint of their own, which has a state of its own.
+    protocol: Pubkey,
+    mint: String,
+}
+
+impl Ours {
+    pub(super) fn new(program: &Program) -> Self {
+        Self {
+            program: program.id,
+            program_id: program.id.to_string(),
+            protocol: program.protocol_state().0,
+            mint: program.mint.to_string(),
+        }
+    }
+
+    /// Whether an instruction is about our mint.
+    fn has(&self, decoded: &Decoded) -> bool {
+        let protocol =
+            |(role, key): &(&str, Pubkey)| *role == "protocol_state" && *key == self.protocol;
+        decoded.accounts.iter().any(protocol)
+    }
+}
 
 /// A line of the log, without its time: the first shape of the system before.
 #[derive(Serialize)]
@@ -37,7 +75,7 @@ struct Instruction<'a> {
     program: &'static str,
     program_id: &'a str,
     action: &'a str,
-    data: &'a Value,
+    data: Cow<'a, Value>,
 }
 
 #[derive(Serialize)]
@@ -50,8 +88,8 @@ struct Account<'a> {
 #[serde(rename_all = "camelCase")]
 struct Meta<'a> {
     fee: u64,
-    pre_token_balances: &'a [UiTransactionTokenBalance],
-    post_token_balances: &'a [UiTransactionTokenBalance],
+    pre_token_balances: Vec<&'a UiTransactionTokenBalance>,
+    post_token_balances: Vec<&'a UiTransactionTokenBalance>,
 }
 
 /// An instruction, outer or inner.
@@ -67,7 +105,7 @@ struct Ran<'a> {
 /// Where it is null, though the transaction is finalized, or is not what it must be: another node
 /// may know better.
 pub(super) fn read(
-    program: &Pubkey,
+    ours: &Ours,
     mark: &Mark,
     answer: Option<EncodedConfirmedTransactionWithStatusMeta>,
 ) -> Result<Activity, String> {
@@ -96,19 +134,22 @@ pub(super) fn read(
         return Err("another transaction than was asked for".to_owned());
     }
     let keys = keys(&transaction, meta)?;
-    let program_id = program.to_string();
-    for (index, ran) in ran(program, &transaction, meta)?.iter().enumerate() {
-        if key(&keys, ran.program)? != *program {
+    for (index, ran) in ran(&ours.program, &transaction, meta)?.iter().enumerate() {
+        if key(&keys, ran.program)? != ours.program {
             continue;
         }
         let accounts: Result<Vec<Pubkey>, String> =
             ran.accounts.iter().map(|at| key(&keys, *at)).collect();
         let decoded = describe(&ran.data, &accounts?);
-        let line = line(&activity, &program_id, &decoded, meta);
+        let line = line(&activity, ours, &decoded, meta);
         activity.actions.push(Action {
             index: u32::try_from(index).map_err(|_| "too many instructions")?,
             json: serde_json::to_string(&line).map_err(|error| error.to_string())?,
-            deed: decoded.deed,
+            deed: if ours.has(&decoded) {
+                decoded.deed
+            } else {
+                Deed::Other
+            },
         });
     }
     Ok(activity)
@@ -116,7 +157,7 @@ pub(super) fn read(
 
 fn line<'a>(
     activity: &'a Activity,
-    program_id: &'a str,
+    ours: &'a Ours,
     decoded: &'a Decoded,
     meta: &'a UiTransactionStatusMeta,
 ) -> Line<'a> {
@@ -124,17 +165,25 @@ fn line<'a>(
         name,
         pubkey: key.to_string(),
     };
+    // They are the transaction's, and so in each of its lines again: those of others in none.
+    let balances = |told: &'a OptionSerializer<Vec<UiTransactionTokenBalance>>| match told {
+        OptionSerializer::Some(told) if ours.has(decoded) => {
+            told.iter().filter(|it| it.mint == ours.mint).collect()
+        }
+        _ => Vec::new(),
+    };
+    let shown = decoded.accounts.iter().take(MAX_ACCOUNTS);
     Line {
         slot: activity.mark.slot,
         signature: &activity.mark.signature,
         block_time: activity.block_time,
         instruction: Instruction {
             program: PROGRAM_NAME,
-            program_id,
+            program_id: &ours.program_id,
             action: &decoded.name,
-            data: &decoded.fields,
+            data: fields(decoded),
         },
-        accounts: decoded.accounts.iter().map(account).collect(),
+        accounts: shown.map(account).collect(),
         meta: Meta {
             fee: meta.fee,
             pre_token_balances: balances(&meta.pre_token_balances),
@@ -143,12 +192,10 @@ fn line<'a>(
     }
 }
 
-fn balances(
-    told: &OptionSerializer<Vec<UiTransactionTokenBalance>>,
-) -> &[UiTransactionTokenBalance] {
-    match told {
-        OptionSerializer::Some(balances) => balances,
-        OptionSerializer::None | OptionSerializer::Skip => &[],
+fn fields(decoded: &Decoded) -> Cow<'_, Value> {
+    match decoded.fields.to_string().len() {
+        0..=MAX_FIELDS => Cow::Borrowed(&decoded.fields),
+        long => Cow::Owned(json!({ "left_out": format!("{long} bytes of arguments") })),
     }
 }
 

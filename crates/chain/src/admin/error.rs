@@ -67,11 +67,29 @@ pub enum AdminError {
         /// What the last look said.
         last: String,
     },
+    /// It is finalized and did not fail, and the account could not be read.
+    #[error(
+        "{operation} is finalized in slot {slot}, transaction {signature}, and not verified: look with `show`; {reason}"
+    )]
+    NotVerified {
+        /// What was done.
+        operation: String,
+        /// The transaction.
+        signature: String,
+        /// The slot in which it was finalized.
+        slot: u64,
+        /// Why the account could not be read.
+        reason: String,
+    },
     /// It is finalized, and the account holds something else.
-    #[error("{address} does not hold what {operation} asked; found {found}")]
+    #[error(
+        "{address} does not hold what {operation} asked, though transaction {signature} is finalized; found {found}"
+    )]
     NotHeld {
         /// What was to be done.
         operation: String,
+        /// The transaction.
+        signature: String,
         /// The account.
         address: Pubkey,
         /// What it holds.

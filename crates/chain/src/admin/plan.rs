@@ -21,9 +21,10 @@ use super::fields::changes;
 use super::{Admin, AdminError, Change, Field, Operation};
 use crate::keys::Signer;
 use crate::program::error::{UNAUTHORIZED, describe};
-use crate::rpc::chain_error;
+use crate::rpc::{chain_error, plain};
 use crate::target::MAX_UNITS;
 use crate::target::accounts::{Account, read_accounts};
+use crate::target::blockhash::{Lifetime, lifetime};
 use crate::target::compose::sign;
 use crate::target::cost::{fee_of, limit, price};
 
@@ -42,7 +43,7 @@ pub struct Plan {
     pub is_held: bool,
     /// The program's error, by number and name; none where it takes the instruction.
     pub refused: Option<String>,
-    /// What the program logs.
+    /// What the program logs, as it may stand on a terminal.
     pub logs: Vec<String>,
     /// The account as it is.
     pub before: Vec<Field>,
@@ -79,15 +80,14 @@ impl fmt::Display for Plan {
 /// A plan with all that it takes to sign it.
 pub(super) struct Drawn {
     pub(super) plan: Plan,
-    pub(super) last_valid: u64,
+    pub(super) lifetime: Lifetime,
     instructions: Vec<Instruction>,
-    blockhash: Hash,
 }
 
 impl Drawn {
     /// Signs what was simulated: signature and bytes.
     pub(super) fn sign(&self, signer: &Signer) -> Result<(String, Vec<u8>), ChainError> {
-        let (signature, bytes) = sign(signer, &self.instructions, self.blockhash)?;
+        let (signature, bytes) = sign(signer, &self.instructions, self.lifetime.blockhash)?;
         Ok((signature.into(), bytes))
     }
 }
@@ -102,18 +102,16 @@ pub(super) async fn draw(admin: &Admin, operation: &Operation) -> Result<Drawn, 
     let account = found.first().and_then(Option::as_ref);
     let before = operation.fields(&admin.program, account)?;
     let is_held = operation.is_held(&admin.program, account)?;
-    let (blockhash, last_valid) = node
-        .client
-        .get_latest_blockhash_with_commitment(confirmed)
-        .await
-        .map_err(|error| chain_error("read the latest blockhash", &error))?;
+    let lifetime = lifetime(&node.client).await?;
     let config = &admin.config.transactions;
     let price = price(&node.client, config, &[signer, address]).await?;
     let instruction = operation.instruction(&admin.program, &signer);
     let most = config.max_units.min(MAX_UNITS);
     let tried = budgeted(&instruction, most, price);
-    let simulated = simulate(&node.client, &signer, &tried, blockhash, &address).await?;
-    let refused = simulated.err.map(|error| refusal(admin, &error, &before));
+    let simulated = simulate(&node.client, &signer, &tried, lifetime.blockhash, &address).await?;
+    // What is held already would not be sent: that the program refuses it says nothing.
+    let error = simulated.err.filter(|_| !is_held);
+    let refused = error.map(|error| refusal(admin, &error, &before));
     let after = match (&refused, simulated.accounts) {
         (None, Some(accounts)) => {
             let account = accounts.into_iter().next().flatten();
@@ -125,16 +123,15 @@ pub(super) async fn draw(admin: &Admin, operation: &Operation) -> Result<Drawn, 
     let units = simulated.units_consumed;
     let limit = units.and_then(|used| limit(config, used)).unwrap_or(most);
     Ok(Drawn {
-        last_valid,
+        lifetime,
         instructions: budgeted(&instruction, limit, price),
-        blockhash,
         plan: Plan {
             operation: operation.to_string(),
             account: address,
             signer,
             is_held,
             refused,
-            logs: simulated.logs.unwrap_or_default(),
+            logs: shown(&simulated.logs.unwrap_or_default()),
             changes: changes(&before, &after),
             before,
             units: units.unwrap_or(0),
@@ -211,6 +208,17 @@ pub(super) fn explain(admin: &Admin, error: &TransactionError) -> String {
         TransactionError::InstructionError(_, InstructionError::Custom(number)) => {
             describe(*number, admin.config.transactions.new_layout.line())
         }
-        other => other.to_string(),
+        other => plain(&other.to_string()),
     }
+}
+
+/// At most so many lines of a log are shown.
+const MAX_LINES: usize = 100;
+
+/// A log without what a terminal obeys, and not longer than people read.
+fn shown(logs: &[String]) -> Vec<String> {
+    let lines = logs.iter().take(MAX_LINES).map(|line| plain(line));
+    let more = logs.len().saturating_sub(MAX_LINES);
+    let more = (more > 0).then(|| format!("and {more} lines more"));
+    lines.chain(more).collect()
 }

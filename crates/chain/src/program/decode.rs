@@ -1,8 +1,9 @@
 //! What an instruction of the program says, for the listener.
 //!
 //! Every instruction of both of the program's lines is known by name; those that publish, claim
-//! or administer are read field by field. The bytes are hostile: a reader has a bound, and what
-//! is left over is an error. None of the instructions emits an event, so this is all there is.
+//! or administer are read field by field. The bytes are hostile, and a reader has a bound. What is
+//! left over behind the arguments is told and changes nothing: the program ignores it, and pays.
+//! None of the instructions emits an event, so this is all there is.
 
 mod arguments;
 mod known;
@@ -20,6 +21,9 @@ use known::{KNOWN, Known};
 
 /// The longest data of an instruction that is read: what one program can hand to another.
 pub const MAX_DATA: usize = 10 * 1024;
+
+/// So many of the bytes behind the arguments are shown.
+const SHOWN: usize = 64;
 
 /// What an account is, where the instruction has no word for it.
 pub const REMAINING: &str = "remaining";
@@ -51,14 +55,6 @@ pub enum DecodeError {
         /// Why.
         reason: String,
     },
-    /// Bytes are left over.
-    #[error("{name} has {left} bytes behind its arguments; expected none")]
-    LeftOver {
-        /// The instruction.
-        name: &'static str,
-        /// How many.
-        left: usize,
-    },
     /// It has too few accounts.
     #[error("{name} has {found} accounts; expected at least {expected}")]
     Accounts {
@@ -89,10 +85,14 @@ pub fn decode(data: &[u8], accounts: &[Pubkey]) -> Result<Decoded, DecodeError> 
     let known = data
         .split_first_chunk::<8>()
         .and_then(|(tag, rest)| BY_TAG.get(tag).map(|known| (*known, rest)));
-    let Some((known, arguments)) = known else {
+    let Some((known, mut rest)) = known else {
         return Ok(plain(name_of(data), json!({ "data": hex(data) }), accounts));
     };
-    let content = (known.read)(known.name, arguments, accounts)?;
+    let mut content = (known.read)(known.name, &mut rest, accounts)?;
+    if !rest.is_empty() {
+        let shown = hex(&rest[..rest.len().min(SHOWN)]);
+        content.fields["trailing"] = json!({ "bytes": rest.len(), "begin": shown });
+    }
     if accounts.len() < content.roles.len() {
         return Err(DecodeError::Accounts {
             name: known.name,

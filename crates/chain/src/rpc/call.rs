@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::ops::RangeInclusive;
 
 use serde_json::Value;
 use solana_rpc_client_api::client_error::{Error, ErrorKind, Result};
@@ -10,8 +11,15 @@ use solana_rpc_client_api::request::{RpcError, RpcRequest, RpcResponseErrorData}
 use tokio::time::{Duration, Instant};
 
 use super::Shared;
+use super::http::ask_again;
 use super::stats::Status;
 use super::verdict::{Verdict, is_finalized, misshapen, slot_of};
+
+/// A node is left alone for at most so long because it wishes so.
+const MAX_WISH: Duration = Duration::from_secs(600);
+
+/// An answer of any slot will do.
+pub(super) const ANY_SLOT: RangeInclusive<u64> = 0..=u64::MAX;
 
 impl Shared {
     /// Asks one node after the other until one answers. The error is that of the last.
@@ -20,8 +28,8 @@ impl Shared {
             self.probe(self.config.probe_interval).await;
         }
         let mut last = None;
-        for node in self.nodes.order(self.next_turn(), self.config.allowed_lag) {
-            match self.ask(node, request, params, 0).await {
+        for node in self.nodes.order(self.next_turn()) {
+            match self.ask(node, request, params, ANY_SLOT).await {
                 Ok(result) => return Ok(result),
                 Err((Verdict::Answer, error)) => return Err(error),
                 Err((_, error)) => last = Some(error),
@@ -30,16 +38,16 @@ impl Shared {
         Err(last.unwrap_or_else(|| ErrorKind::Custom("no node".to_owned()).into()))
     }
 
-    /// Asks one node, and notes how it did. A result of a slot before `floor` is refused.
+    /// Asks one node, and notes how it did. A result of another slot than these is refused.
     pub(super) async fn ask(
         &self,
         node: usize,
         request: RpcRequest,
         params: &Value,
-        floor: u64,
+        slots: RangeInclusive<u64>,
     ) -> std::result::Result<Value, (Verdict, Error)> {
         let timeout = self.nodes.get(node).endpoint.timeout;
-        self.ask_within(node, request, params, floor, timeout).await
+        self.ask_within(node, request, params, slots, timeout).await
     }
 
     /// As [`Shared::ask`], with another time for the answer.
@@ -48,14 +56,14 @@ impl Shared {
         node: usize,
         request: RpcRequest,
         params: &Value,
-        floor: u64,
+        slots: RangeInclusive<u64>,
         timeout: Duration,
     ) -> std::result::Result<Value, (Verdict, Error)> {
         let asked = self.nodes.get(node);
         let began = Instant::now();
         let sent = asked.endpoint.sender.send(request, params.clone());
         let result = match tokio::time::timeout(timeout, sent).await {
-            Ok(result) => result.and_then(|result| judge(request, result, floor)),
+            Ok(result) => result.and_then(|result| judge(request, result, &slots)),
             Err(_) => Err(late(timeout)),
         };
         let took = began.elapsed();
@@ -73,6 +81,7 @@ impl Shared {
             Err(error) => error,
         };
         let verdict = Verdict::of(&error);
+        let wish = ask_again(&error).map_or(Duration::ZERO, |(_, after)| after);
         let status = match verdict {
             Verdict::Answer => {
                 asked.answered();
@@ -85,15 +94,19 @@ impl Shared {
         let error = named(&asked.endpoint.name, error);
         let text = format!("{request}: {}", text(&error));
         match verdict {
-            Verdict::Ill(_) => asked.failed(&text, self.config.cool_down),
+            // A node is left alone for longer where it wishes so, within bounds.
+            Verdict::Ill(_) => {
+                let cool_down = self.config.cool_down.max(wish.min(MAX_WISH));
+                asked.failed(&text, cool_down);
+            }
             Verdict::Elsewhere(_) | Verdict::Answer => asked.passed(&text),
         }
         Err((verdict, error))
     }
 }
 
-/// Refuses a result that cannot be one, or is from before `floor`.
-fn judge(request: RpcRequest, result: Value, floor: u64) -> Result<Value> {
+/// Refuses a result that cannot be one, or is of another slot than these.
+fn judge(request: RpcRequest, result: Value, slots: &RangeInclusive<u64>) -> Result<Value> {
     if let Some(expected) = misshapen(request, &result) {
         let kind = match result {
             Value::Null => "null",
@@ -107,9 +120,17 @@ fn judge(request: RpcRequest, result: Value, floor: u64) -> Result<Value> {
         return Err(RpcError::RpcRequestError(text).into());
     }
     match slot_of(request, &result) {
-        Some(slot) if slot < floor => Err(RpcError::RpcResponseError {
+        Some(slot) if slot > *slots.end() => Err(RpcError::RpcRequestError(format!(
+            "an answer of slot {slot}; expected one of slot {} at most",
+            slots.end()
+        ))
+        .into()),
+        Some(slot) if slot < *slots.start() => Err(RpcError::RpcResponseError {
             code: JSON_RPC_SERVER_ERROR_MIN_CONTEXT_SLOT_NOT_REACHED,
-            message: format!("an answer of slot {slot}; expected one of slot {floor} or later"),
+            message: format!(
+                "an answer of slot {slot}; expected one of slot {} or later",
+                slots.start()
+            ),
             data: RpcResponseErrorData::Empty,
         }
         .into()),

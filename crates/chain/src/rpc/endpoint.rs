@@ -152,7 +152,7 @@ impl fmt::Debug for Shown {
 }
 
 /// A text as it may stand in a log line: at most 300 characters, none of them a control character.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut short: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

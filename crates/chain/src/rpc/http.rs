@@ -3,6 +3,7 @@
 //! The client's own sender waits up to two minutes on a 429 before anyone hears of it, reads a
 //! body of any length, and keeps the URL in its errors; a pool needs none of that.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -15,6 +16,23 @@ use solana_rpc_client_api::custom_error;
 use solana_rpc_client_api::request::{RpcError, RpcRequest, RpcResponseErrorData};
 
 use super::endpoint::{PoolError, Shown};
+
+/// A node that says when it may be asked again.
+#[derive(Debug, thiserror::Error)]
+#[error("HTTP status {status}, to be asked again in {} s", after.as_secs())]
+struct AskAgain {
+    status: StatusCode,
+    after: Duration,
+}
+
+/// The HTTP status and the time after which a node wishes to be asked again, where it says so.
+pub(super) fn ask_again(error: &Error) -> Option<(u16, Duration)> {
+    let ErrorKind::Io(error) = error.kind() else {
+        return None;
+    };
+    let wish: &AskAgain = error.get_ref()?.downcast_ref()?;
+    Some((wish.status.as_u16(), wish.after))
+}
 
 /// A node behind a URL.
 pub(super) struct Http {
@@ -161,6 +179,13 @@ fn may_hold_an_answer(status: StatusCode) -> bool {
 
 fn failed(response: Response) -> Error {
     let status = response.status();
+    let wish = response.headers().get(header::RETRY_AFTER);
+    // It may also be a date, which is as good as none here.
+    let wish = wish.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    if let Some(seconds) = wish {
+        let after = Duration::from_secs(seconds);
+        return ErrorKind::Io(io::Error::other(AskAgain { status, after })).into();
+    }
     match response.error_for_status() {
         Err(error) => no_url(error),
         // A redirect is an error here, though not to the HTTP client.

@@ -13,6 +13,7 @@ use solana_rpc_client_api::client_error;
 use solana_rpc_client_api::request::RpcRequest;
 use twzrd_domain::chain::ChainError;
 
+use super::node::MAX_LEAD;
 use super::verdict::{is_finalized, slot_of};
 use super::{Pool, Shared, client_config};
 
@@ -23,7 +24,7 @@ const MAX_AGE: Duration = Duration::from_millis(400);
 ///
 /// Behind one URL there may be several machines. So an answer that tells its slot is refused
 /// (-32016) where that is before [`Pinned::slot`] or before the highest finalized slot that an
-/// earlier answer told. `getEpochInfo` counts, `getBlockHeight` tells no slot: a height that must
+/// earlier answer told, and so is one of a slot far above them. `getEpochInfo` counts, `getBlockHeight` tells no slot: a height that must
 /// not be later than what is read after it comes from `getEpochInfo`.
 pub struct Pinned {
     /// The client of this node.
@@ -64,14 +65,8 @@ impl Pool {
     pub async fn pinned(&self, not_before_slot: u64) -> Result<Pinned, ChainError> {
         let shared = &self.shared;
         shared.probe(MAX_AGE).await;
-        let floor = shared
-            .nodes
-            .highest()
-            .saturating_sub(shared.config.allowed_lag)
-            .max(not_before_slot);
-        let order = shared
-            .nodes
-            .order(shared.next_turn(), shared.config.allowed_lag);
+        let floor = shared.nodes.floor().max(not_before_slot);
+        let order = shared.nodes.order(shared.next_turn());
         let chosen = order.into_iter().find_map(|node| {
             let slot = shared.nodes.get(node).slot()?;
             (slot >= floor).then_some((node, slot))
@@ -86,6 +81,7 @@ impl Pool {
             shared: Arc::clone(shared),
             node,
             floor: AtomicU64::new(slot),
+            ceiling: slot.saturating_add(MAX_LEAD),
         };
         Ok(Pinned {
             client: Arc::new(RpcClient::new_sender(sender, client_config())),
@@ -117,13 +113,15 @@ struct PinnedSender {
     shared: Arc<Shared>,
     node: usize,
     floor: AtomicU64,
+    ceiling: u64,
 }
 
 #[async_trait]
 impl RpcSender for PinnedSender {
     async fn send(&self, request: RpcRequest, params: Value) -> client_error::Result<Value> {
         let floor = self.floor.load(Ordering::Acquire);
-        let asked = self.shared.ask(self.node, request, &params, floor).await;
+        let slots = floor..=self.ceiling;
+        let asked = self.shared.ask(self.node, request, &params, slots).await;
         let result = asked.map_err(|(_, error)| error)?;
         if is_finalized(request, &params)
             && let Some(slot) = slot_of(request, &result)

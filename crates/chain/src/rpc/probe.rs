@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::node::MAX_LEAD;
+use super::call::ANY_SLOT;
 
 /// When slots were asked for last, and whether somebody is asking.
 #[derive(Default)]
@@ -65,7 +65,8 @@ impl Probes {
 
 impl Shared {
     /// Makes sure that the slots are no older than `max_age`. Takes at most
-    /// [`super::PoolConfig::probe_timeout`], or twice that where another call was asking.
+    /// [`super::PoolConfig::probe_timeout`], twice where a node has not told its network, and twice
+    /// that where another call was asking.
     pub(super) async fn probe(&self, max_age: Duration) {
         loop {
             let mut rounds = self.probes.rounds.subscribe();
@@ -87,13 +88,16 @@ impl Shared {
     }
 
     async fn ask_slots(&self) {
+        if self.nodes.is_vetted() {
+            self.ask_networks().await;
+        }
         let params = json!([{"commitment": "finalized"}]);
         let timeout = self.config.probe_timeout;
         let asked = self.nodes.ready().into_iter().map(|node| {
             let params = &params;
             async move {
                 let slot = self
-                    .ask_within(node, RpcRequest::GetSlot, params, 0, timeout)
+                    .ask_within(node, RpcRequest::GetSlot, params, ANY_SLOT, timeout)
                     .await;
                 (node, slot.ok().and_then(|slot| slot.as_u64()))
             }
@@ -105,10 +109,8 @@ impl Shared {
                 None => self.nodes.forget_slot(node),
             }
         }
-        if let Some((node, next)) = self.nodes.take_slots(&told) {
-            let error = format!(
-                "getSlot: a slot more than {MAX_LEAD} above that of all others; expected one near {next}"
-            );
+        for (node, told) in self.nodes.take_slots(&told) {
+            let error = format!("getSlot: {told}");
             self.nodes.get(node).failed(&error, self.config.cool_down);
         }
     }

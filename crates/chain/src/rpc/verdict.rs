@@ -7,7 +7,12 @@ use solana_rpc_client_api::client_error::{Error, ErrorKind};
 use solana_rpc_client_api::custom_error as code;
 use solana_rpc_client_api::request::{RpcError, RpcRequest};
 
+use super::http::ask_again;
 use super::stats::Status;
+
+/// No chain has come to this slot or height, nor will it: at two a second that takes millions of
+/// years. The store could not hold every number above it.
+const MAX_SLOT: u64 = 1 << 48;
 
 /// What an error means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +28,11 @@ pub(super) enum Verdict {
 impl Verdict {
     /// Judges an error.
     pub(super) fn of(error: &Error) -> Self {
+        match ask_again(error) {
+            Some((429, _)) => return Self::Ill(Status::RateLimited),
+            Some(_) => return Self::Ill(Status::Error),
+            None => {}
+        }
         match error.kind() {
             ErrorKind::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
                 Self::Ill(Status::Timeout)
@@ -64,6 +74,8 @@ impl Verdict {
             INTERNAL_ERROR => Self::Ill(Status::Error),
             429 | -32429 => Self::Ill(Status::RateLimited),
             _ if speaks_of_a_rate_limit(message) => Self::Ill(Status::RateLimited),
+            // What a server says of itself, in its own numbers: another one may do better.
+            -32000 | -32099..=-32020 => Self::Elsewhere(Status::Error),
             _ => Self::Answer,
         }
     }
@@ -85,22 +97,28 @@ fn speaks_of_a_rate_limit(message: &str) -> bool {
 pub(super) fn misshapen(request: RpcRequest, result: &Value) -> Option<&'static str> {
     use RpcRequest as R;
     let (fits, expected) = match request {
-        R::GetSlot
-        | R::GetBlockHeight
-        | R::GetTransactionCount
-        | R::GetFirstAvailableBlock
-        | R::GetMinimumBalanceForRentExemption => (result.is_u64(), "a number"),
+        R::GetSlot | R::GetBlockHeight | R::GetFirstAvailableBlock => {
+            (is_slot(result), "a number that a slot can be")
+        }
+        R::GetTransactionCount | R::GetMinimumBalanceForRentExemption => {
+            (result.is_u64(), "a number")
+        }
+        R::GetLatestBlockhash => (
+            has_value(result)
+                && result["value"]["blockhash"].is_string()
+                && is_slot(&result["value"]["lastValidBlockHeight"]),
+            "an object with context, blockhash and lastValidBlockHeight",
+        ),
         R::GetAccountInfo
         | R::GetBalance
         | R::GetMultipleAccounts
-        | R::GetLatestBlockhash
         | R::GetSignatureStatuses
         | R::SimulateTransaction
         | R::IsBlockhashValid
         | R::GetFeeForMessage
         | R::GetTokenAccountBalance => (
-            context_slot(result).is_some() && result.get("value").is_some(),
-            "an object with context and value",
+            has_value(result),
+            "an object with context and value, of a slot that can be",
         ),
         R::GetSignaturesForAddress | R::GetRecentPrioritizationFees => {
             (result.is_array(), "an array")
@@ -108,9 +126,12 @@ pub(super) fn misshapen(request: RpcRequest, result: &Value) -> Option<&'static 
         R::SendTransaction | R::GetGenesisHash | R::RequestAirdrop => {
             (result.is_string(), "a string")
         }
+        // There is at most one block a slot.
         R::GetEpochInfo => (
-            result["absoluteSlot"].is_u64(),
-            "an object with absoluteSlot",
+            is_slot(&result["absoluteSlot"])
+                && result["blockHeight"].as_u64() <= result["absoluteSlot"].as_u64()
+                && result["blockHeight"].is_u64(),
+            "an object with absoluteSlot, and a blockHeight that is not above it",
         ),
         R::GetVersion => (result.is_object(), "an object"),
         R::GetTransaction => (result.is_object() || result.is_null(), "an object or null"),
@@ -141,6 +162,14 @@ pub(super) fn is_finalized(request: RpcRequest, params: &Value) -> bool {
     }
 }
 
+fn is_slot(value: &Value) -> bool {
+    value.as_u64().is_some_and(|slot| slot <= MAX_SLOT)
+}
+
+fn has_value(result: &Value) -> bool {
+    result.get("value").is_some() && result.pointer("/context/slot").is_some_and(is_slot)
+}
+
 fn context_slot(result: &Value) -> Option<u64> {
     result.get("context")?.get("slot")?.as_u64()
 }
@@ -161,7 +190,9 @@ mod tests {
         assert_eq!(of(-32603), Verdict::Ill(Status::Error));
         assert_eq!(of(-32429), Verdict::Ill(Status::RateLimited));
         assert_eq!(of(-32016), Verdict::Elsewhere(Status::Behind));
-        assert_eq!(of(-32601), Verdict::Elsewhere(Status::Error));
+        for code in [-32601, -32000, -32021, -32051, -32099] {
+            assert_eq!(of(code), Verdict::Elsewhere(Status::Error), "{code}");
+        }
         assert_eq!(
             Verdict::of_code(-32002, "Rate limit exceeded"),
             Verdict::Answer
@@ -193,6 +224,19 @@ mod tests {
             (RpcRequest::GetAccountInfo, json!({"value": null})),
             (RpcRequest::GetSlot, json!("7")),
             (RpcRequest::GetSlot, json!(-7)),
+            (RpcRequest::GetSlot, json!(u64::MAX)),
+            (
+                RpcRequest::GetBalance,
+                json!({"context": {"slot": u64::MAX}, "value": 5}),
+            ),
+            (
+                RpcRequest::GetEpochInfo,
+                json!({"absoluteSlot": 1000, "blockHeight": 1001}),
+            ),
+            (
+                RpcRequest::GetLatestBlockhash,
+                json!({"context": {"slot": 7}, "value": {"blockhash": "a"}}),
+            ),
             (RpcRequest::GetSignaturesForAddress, json!(null)),
             (RpcRequest::SendTransaction, json!({})),
         ] {

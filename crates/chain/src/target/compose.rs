@@ -14,9 +14,10 @@ use solana_sdk::transaction::{Transaction, TransactionError};
 use twzrd_domain::chain::{ChainError, Draft, Estimate, SignedTransaction};
 use twzrd_domain::settlement::{Reason, RootId, Why};
 
+use super::blockhash::{Lifetime, lifetime};
 use super::cost::{fee_of, limit, price, shares};
 use super::funds::{Purse, afford};
-use super::refusal::{Refuser, Verdict};
+use super::refusal::{Refuser, Verdict, ran_out};
 use super::{MAX_TRANSACTION_BYTES, MAX_UNITS, TargetConfig, logs};
 use crate::keys::Signer;
 use crate::rpc::chain_error;
@@ -50,8 +51,7 @@ pub(super) struct Composed {
 
 /// What the transaction will be made with, whatever roots are left.
 struct Frame {
-    blockhash: Hash,
-    last_valid_block_height: u64,
+    lifetime: Lifetime,
     price: u64,
     purse: Purse,
 }
@@ -133,13 +133,7 @@ impl Composer<'_> {
     async fn frame(&self, items: &[Item]) -> Result<Frame, ChainError> {
         let confirmed = CommitmentConfig::confirmed();
         let key = self.signer.pubkey();
-        // A confirmed blockhash lives longer than a finalized one. Where its block is dropped, the
-        // transaction can never land, and expires like any other.
-        let (blockhash, last_valid_block_height) = self
-            .client
-            .get_latest_blockhash_with_commitment(confirmed)
-            .await
-            .map_err(|error| chain_error("read the latest blockhash", &error))?;
+        let lifetime = lifetime(self.client).await?;
         let price = price(self.client, self.config, &writable(items)).await?;
         let has = self
             .client
@@ -150,8 +144,7 @@ impl Composer<'_> {
         let keeps = rent(self.client, 0).await?;
         let fee = fee_of(self.config.max_units.min(MAX_UNITS), price);
         Ok(Frame {
-            blockhash,
-            last_valid_block_height,
+            lifetime,
             price,
             purse: Purse {
                 key,
@@ -169,7 +162,8 @@ impl Composer<'_> {
     ) -> Result<Result<Simulated, Verdict>, ChainError> {
         let units = self.config.max_units.min(MAX_UNITS);
         let instructions = budgeted(items, units, frame.price);
-        let message = message(&self.signer.pubkey(), &instructions, frame.blockhash);
+        let blockhash = frame.lifetime.blockhash;
+        let message = message(&self.signer.pubkey(), &instructions, blockhash);
         let config = RpcSimulateTransactionConfig {
             commitment: Some(CommitmentConfig::confirmed()),
             ..RpcSimulateTransactionConfig::default()
@@ -183,6 +177,11 @@ impl Composer<'_> {
         let log = answer.logs.unwrap_or_default();
         if let Some(error) = answer.err {
             let error = TransactionError::from(error);
+            let used = answer.units_consumed;
+            if ran_out(&error, used, u64::from(units), &log) {
+                let text = format!("{error} with {units} compute units");
+                return Ok(Err(Verdict::TooMuch(text)));
+            }
             return Ok(Err(self.refuser.judge(&error, &log)));
         }
         let Some(units) = answer.units_consumed else {
@@ -242,7 +241,7 @@ impl Composer<'_> {
     ) -> Result<(), ChainError> {
         let fee = fee_of(limit, frame.price);
         let instructions = budgeted(items, limit, frame.price);
-        let (signature, bytes) = sign(self.signer, &instructions, frame.blockhash)?;
+        let (signature, bytes) = sign(self.signer, &instructions, frame.lifetime.blockhash)?;
         let program = items.first().map(|item| item.instruction.program_id);
         let told = logs::units(&simulated.log, &program.unwrap_or_default().to_string());
         let even: Vec<u64> = shares(simulated.units, items.len()).collect();
@@ -259,7 +258,8 @@ impl Composer<'_> {
         draft.signed = Some(SignedTransaction {
             signature,
             bytes,
-            last_valid_block_height: frame.last_valid_block_height,
+            last_valid_block_height: frame.lifetime.last_valid_block_height,
+            signed_in_slot: Some(frame.lifetime.slot),
             fee_lamports: fee,
             roots: items.iter().map(|item| item.root).collect(),
         });

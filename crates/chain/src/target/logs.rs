@@ -1,5 +1,7 @@
 //! What the log of a simulation tells of each instruction.
 
+use crate::rpc::plain;
+
 /// The compute units of each outermost call of a program, in order, as far as the log tells.
 ///
 /// A log may be cut, and a built-in program may not say what it used: an instruction that is not
@@ -37,14 +39,14 @@ pub(super) fn units(logs: &[String], program: &str) -> Vec<Option<u64>> {
     calls
 }
 
-/// The last lines of a log, for an error that people read.
+/// The last lines of a log, for an error that people read: without what a terminal obeys.
 pub(crate) fn tail(logs: &[String]) -> String {
     const LINES: usize = 3;
     const LINE: usize = 160;
     let from = logs.len().saturating_sub(LINES);
     let lines = logs[from..]
         .iter()
-        .map(|line| line.chars().take(LINE).collect::<String>());
+        .map(|line| plain(&line.chars().take(LINE).collect::<String>()));
     lines.collect::<Vec<_>>().join(" | ")
 }
 
@@ -73,5 +75,6 @@ mod tests {
         assert_eq!(units(&logs, "P"), [Some(31_000), None]);
         assert_eq!(units(&[], "P"), []);
         assert!(tail(&logs).ends_with("Program P success | Program P success"));
+        assert_eq!(tail(&["a\u{1b}[2Jb\n".to_owned()]), "a [2Jb ");
     }
 }

@@ -83,8 +83,9 @@ impl RootChain for MemoTarget {
     }
 
     async fn landing(&self, transaction: &SignedTransaction) -> Result<Landing, ChainError> {
-        let signature = &transaction.signature;
-        let outcome = landing(&self.pool, signature, transaction.last_valid_block_height).await?;
+        let (signature, since) = (&transaction.signature, transaction.signed_in_slot);
+        let last_valid = transaction.last_valid_block_height;
+        let outcome = landing(&self.pool, signature, last_valid, since).await?;
         Ok(Refuser::Memo.landing(outcome, &transaction.roots))
     }
 
@@ -96,7 +97,7 @@ impl RootChain for MemoTarget {
     ) -> Result<Vec<Standing>, ChainError> {
         let node = self.pool.pinned(slot).await?;
         let found = finalized(&node.client, &transaction.signature, slot).await?;
-        let lines = lines(&found, &self.signer.pubkey());
+        let lines = lines(&found, &payer(transaction)?);
         Ok(roots.iter().map(|root| standing(&lines, root)).collect())
     }
 }
@@ -144,6 +145,19 @@ async fn finalized(
         )));
     }
     Ok(transaction)
+}
+
+/// The key that signed a stored transaction, which by now need not be the one that signs.
+fn payer(transaction: &SignedTransaction) -> Result<Pubkey, ChainError> {
+    let damaged = |reason: String| ChainError::Permanent {
+        doing: DOING,
+        reason: format!("the stored bytes of {}: {reason}", transaction.signature),
+    };
+    let stored: VersionedTransaction =
+        bincode::deserialize(&transaction.bytes).map_err(|error| damaged(error.to_string()))?;
+    let keys = stored.message.static_account_keys();
+    let payer = keys.first().copied();
+    payer.ok_or_else(|| damaged("no account; expected the payer first".to_owned()))
 }
 
 /// The lines of a transaction that this key signed.

@@ -11,7 +11,7 @@ use twzrd_domain::settlement::{Reason, RootId, RootKind, RootToPublish, Target, 
 use super::compose::{Composer, Item, rent};
 use super::landing::{landing, send};
 use super::refusal::Refuser;
-use super::standing::{gate, is_unused, standing};
+use super::standing::{CLOCK, gate, is_unused, standing, time};
 use super::{Found, TargetConfig, read_accounts};
 use crate::keys::Signer;
 use crate::program::account::Layout;
@@ -30,6 +30,8 @@ pub struct ProgramTarget {
 /// The accounts of roots, as they were read at once.
 struct Accounts {
     gate: Option<Reason>,
+    /// The chain's own time.
+    now: Option<u64>,
     channels: Vec<Option<Found>>,
 }
 
@@ -56,12 +58,13 @@ impl ProgramTarget {
             .iter()
             .map(|it| self.program.channel_state(&it.channel).0);
         let protocol = self.program.protocol_state().0;
-        let keys: Vec<Pubkey> = std::iter::once(protocol).chain(channels).collect();
+        let keys: Vec<Pubkey> = [protocol, CLOCK].into_iter().chain(channels).collect();
         let mut found = read_accounts(&node.client, &keys, commitment, not_before_slot)
             .await?
             .into_iter();
-        let protocol = found.next().flatten();
+        let (protocol, clock) = (found.next().flatten(), found.next().flatten());
         Ok(Accounts {
+            now: time(clock.as_ref()),
             gate: gate(&self.program, &self.signer.pubkey(), protocol.as_ref()),
             channels: found.collect(),
         })
@@ -74,7 +77,8 @@ impl ProgramTarget {
             .zip(channels)
             .map(|(root, account)| {
                 let (program, layout) = (&self.program, self.config.new_layout);
-                standing(program, layout, accounts.gate.as_ref(), account, root)
+                let gate = accounts.gate.as_ref();
+                standing(program, layout, gate, account, root, accounts.now)
             })
             .collect()
     }
@@ -233,8 +237,9 @@ impl RootChain for ProgramTarget {
     }
 
     async fn landing(&self, transaction: &SignedTransaction) -> Result<Landing, ChainError> {
-        let signature = &transaction.signature;
-        let outcome = landing(&self.pool, signature, transaction.last_valid_block_height).await?;
+        let (signature, since) = (&transaction.signature, transaction.signed_in_slot);
+        let last_valid = transaction.last_valid_block_height;
+        let outcome = landing(&self.pool, signature, last_valid, since).await?;
         let refuser = Refuser::Program(self.config.new_layout);
         Ok(refuser.landing(outcome, &transaction.roots))
     }

@@ -8,7 +8,7 @@ use twzrd_domain::settlement::{Reason, RootId, Why};
 use super::landing::Outcome;
 use super::logs;
 use crate::program::account::Layout;
-use crate::program::error::{PROTOCOL_PAUSED, UNAUTHORIZED, describe, name};
+use crate::program::error::{Line, PROTOCOL_PAUSED, UNAUTHORIZED, describe, name};
 
 /// How many instructions stand in front of the first root's: limit and price.
 pub(super) const BEFORE_ROOTS: usize = 2;
@@ -51,8 +51,10 @@ impl Refuser {
             Outcome::Failed { slot, error } => (slot, error),
         };
         let (at, reason) = match self.judge(&error, &[]) {
-            Verdict::Root(at, reason) | Verdict::NotIncreasing(at, reason) => (Some(at), reason),
             Verdict::NoFunds(said) => (None, Reason::new(Why::NoFunds, said)),
+            // It did not use so much when it was simulated. All of its roots are simulated anew.
+            _ if stopped(&error) => (None, Reason::new(Why::TooLarge, error.to_string())),
+            Verdict::Root(at, reason) | Verdict::NotIncreasing(at, reason) => (Some(at), reason),
             Verdict::TooMuch(_) | Verdict::Elsewhere(_) => {
                 let at = match error {
                     TransactionError::InstructionError(at, _) => {
@@ -129,6 +131,33 @@ impl Refuser {
     }
 }
 
+/// True for the errors of a program that was stopped: because it used all units, as a rule.
+fn stopped(error: &TransactionError) -> bool {
+    use InstructionError::{ComputationalBudgetExceeded, ProgramFailedToComplete};
+    matches!(
+        error,
+        TransactionError::InstructionError(
+            _,
+            ComputationalBudgetExceeded | ProgramFailedToComplete
+        )
+    )
+}
+
+/// True where a simulation failed because it used all `limit` units: by what it used, or by the
+/// log. Which error a program then ends with depends on where it was stopped.
+pub(super) fn ran_out(
+    error: &TransactionError,
+    used: Option<u64>,
+    limit: u64,
+    log: &[String],
+) -> bool {
+    let says_so = |line: &String| {
+        // What programs say themselves stands behind these.
+        !line.starts_with("Program log: ") && line.contains("exceeded CUs meter")
+    };
+    stopped(error) && (used.is_some_and(|used| used >= limit) || log.iter().any(says_so))
+}
+
 fn with_log(text: &impl std::fmt::Display, log: &[String]) -> String {
     match logs::tail(log).as_str() {
         "" => text.to_string(),
@@ -137,14 +166,21 @@ fn with_log(text: &impl std::fmt::Display, log: &[String]) -> String {
 }
 
 fn of_number(layout: Layout, root: usize, number: u32, log: &[String]) -> Verdict {
+    // Each line has a number of its own for it, which means nothing that publishing could come to
+    // in the other one. So it needs not be known which line an account is of.
+    let lines = [Line::Recorded, Line::Clean];
+    let either = lines
+        .into_iter()
+        .find(|line| name(number, *line) == Some("EpochNotIncreasing"));
+    if let Some(line) = either {
+        let text = with_log(&describe(number, line), log);
+        return Verdict::NotIncreasing(root, Reason::new(Why::EpochNotIncreasing, text));
+    }
     let line = layout.line();
     let text = with_log(&describe(number, line), log);
     let why = match (number, name(number, line)) {
         (UNAUTHORIZED, _) => Why::Unauthorized,
         (PROTOCOL_PAUSED, _) => Why::Paused,
-        (_, Some("EpochNotIncreasing")) => {
-            return Verdict::NotIncreasing(root, Reason::new(Why::EpochNotIncreasing, text));
-        }
         // The program loads the channel's account before it could make it.
         (_, Some("AccountOwnedByWrongProgram" | "AccountNotInitialized"))
             if !layout.can_be_created_by_publish() =>
@@ -187,16 +223,16 @@ mod tests {
         }
         assert_eq!(of(Layout::C10x128, 3007).1, Why::ChannelMissing);
         assert_eq!(of(Layout::C10x128, 3012).1, Why::ChannelMissing);
-        assert_eq!(
-            of(Layout::C10x128, 6023).1,
-            Why::ProgramRefused,
-            "SlotMismatch there"
-        );
     }
 
     #[test]
     fn a_slot_that_is_as_new_is_no_refusal_by_either_lines_number() {
-        for (layout, number) in [(Layout::Packed10x128, 6023), (Layout::C10x512, 6031)] {
+        for (layout, number) in [
+            (Layout::Packed10x128, 6023),
+            (Layout::Packed10x128, 6031),
+            (Layout::C10x512, 6023),
+            (Layout::C10x512, 6031),
+        ] {
             let error = TransactionError::InstructionError(2, InstructionError::Custom(number));
             let verdict = Refuser::Program(layout).judge(&error, &[]);
             assert!(
@@ -227,6 +263,44 @@ mod tests {
             TransactionError::InstructionError(0, InstructionError::InvalidInstructionData);
         let budget = refuser.judge(&budget, &[]);
         assert!(matches!(budget, Verdict::Elsewhere(error) if !error.is_transient()));
+    }
+
+    #[test]
+    fn only_a_program_that_was_stopped_for_its_units_ran_out_of_them() {
+        let failed = |error| TransactionError::InstructionError(3, error);
+        let stopped = failed(InstructionError::ProgramFailedToComplete);
+        let exceeded = failed(InstructionError::ComputationalBudgetExceeded);
+        let says = |line: &str| [line.to_owned()];
+        assert!(ran_out(&stopped, Some(1000), 1000, &[]));
+        assert!(ran_out(&exceeded, Some(1000), 1000, &[]));
+        let log = says("Program P failed: exceeded CUs meter at BPF instruction");
+        assert!(ran_out(&stopped, None, 1000, &log));
+        assert!(!ran_out(&stopped, Some(999), 1000, &[]), "it crashed");
+        assert!(!ran_out(
+            &stopped,
+            None,
+            1000,
+            &says("Program log: exceeded CUs meter")
+        ));
+        let refused = failed(InstructionError::Custom(6000));
+        assert!(!ran_out(&refused, Some(1000), 1000, &log));
+    }
+
+    #[test]
+    fn what_was_stopped_in_a_block_is_no_roots_fault() {
+        for error in [
+            InstructionError::ProgramFailedToComplete,
+            InstructionError::ComputationalBudgetExceeded,
+        ] {
+            let error = TransactionError::InstructionError(3, error);
+            let outcome = Outcome::Failed { slot: 7, error };
+            let landing =
+                Refuser::Program(Layout::Packed10x128).landing(outcome, &[RootId(1), RootId(2)]);
+            assert!(
+                matches!(&landing, Landing::Rejected { slot: 7, root: None, reason } if reason.why == Why::TooLarge),
+                "{landing:?}"
+            );
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Where a root stands, by the accounts as they were read.
 
+use solana_sdk::clock::Clock;
 use solana_sdk::pubkey::Pubkey;
 use twzrd_domain::chain::Standing;
 use twzrd_domain::identity::Node;
@@ -53,6 +54,20 @@ fn protocol_state(
     Ok(state)
 }
 
+/// An epoch that begins later than this after the chain's own time is none that could have been
+/// published, in seconds.
+const AHEAD: u64 = 24 * 3600;
+
+/// The account that holds the chain's own time.
+pub(super) const CLOCK: Pubkey =
+    Pubkey::from_str_const("SysvarC1ock11111111111111111111111111111111");
+
+/// The chain's own time, in Unix seconds, by its account; none where it tells none.
+pub(super) fn time(clock: Option<&Found>) -> Option<u64> {
+    let clock: Clock = bincode::deserialize(&clock?.data).ok()?;
+    u64::try_from(clock.unix_timestamp).ok()
+}
+
 /// Where a root stands. What the channel's account already holds comes first: it is true however
 /// the program is set now.
 pub(super) fn standing(
@@ -61,10 +76,11 @@ pub(super) fn standing(
     gate: Option<&Reason>,
     account: Option<&Found>,
     root: &RootToPublish,
+    now: Option<u64>,
 ) -> Standing {
     let layout = match account.filter(|it| !is_unused(it)) {
         None => new_layout,
-        Some(account) => match found(program, account, root) {
+        Some(account) => match found(program, account, root, now) {
             Ok(Ok(layout)) => layout,
             Ok(Err(standing)) => return standing,
             Err(reason) => return Standing::Blocked(reason),
@@ -97,6 +113,7 @@ fn found(
     program: &Program,
     account: &Found,
     root: &RootToPublish,
+    now: Option<u64>,
 ) -> Result<Result<Layout, Standing>, Reason> {
     let (address, _) = program.channel_state(&root.channel);
     let state = ChannelState::decode(&owned(program, &address, account)?.data)
@@ -116,6 +133,12 @@ fn found(
         return Ok(Ok(state.layout));
     };
     if slot.epoch > root.number {
+        if let Some(text) = counts_otherwise(root, slot.epoch, now) {
+            return Err(Reason::new(
+                Why::OtherNumbering,
+                format!("{address} {text}"),
+            ));
+        }
         return Ok(Err(Standing::Newer(slot.epoch)));
     }
     if slot.epoch < root.number {
@@ -132,6 +155,20 @@ fn found(
         Node(root.root)
     );
     Err(Reason::new(Why::ProgramRefused, text))
+}
+
+/// What is wrong with a number above a root's, where by the root's own counting it stands for an
+/// epoch that has not begun: seconds in front of an index, or an index of shorter epochs.
+fn counts_otherwise(root: &RootToPublish, number: u64, now: Option<u64>) -> Option<String> {
+    let now = now?;
+    let seconds = root.epoch.0.checked_div(root.number)?;
+    let begins = number.saturating_mul(seconds);
+    (begins > now.saturating_add(AHEAD)).then(|| {
+        format!(
+            "holds number {number} in the slot of {}; with {seconds} s a number that is epoch {begins}, and the chain's time is {now}: expected one that has begun",
+            root.number
+        )
+    })
 }
 
 /// True for an account that only holds lamports, which anyone can send to any address: to the
@@ -196,8 +233,12 @@ mod tests {
     }
 
     fn stands(gate: Option<&Reason>, account: Option<&Found>, root: &RootToPublish) -> Standing {
-        standing(&Program::default(), Layout::default(), gate, account, root)
+        let program = Program::default();
+        standing(&program, Layout::default(), gate, account, root, Some(NOW))
     }
+
+    /// A day after the root's epoch.
+    const NOW: u64 = 360_000 + 24 * 3600;
 
     fn blocked(standing: Standing) -> (Why, String) {
         match standing {
@@ -228,13 +269,59 @@ mod tests {
     }
 
     #[test]
+    fn a_number_of_another_counting_is_not_a_newer_epoch() {
+        let index = RootToPublish {
+            epoch: Epoch(489_410 * 3600),
+            number: 489_410,
+            ..root()
+        };
+        let now = Some(489_411 * 3600);
+        let at = |number, root: &RootToPublish, now| {
+            let (program, layout) = (Program::default(), Layout::default());
+            let mut state = channel(Layout::Packed10x128);
+            let place = usize::try_from(root.number % 10).unwrap();
+            state.slots[place] = Slot::new(Layout::Packed10x128, number, [1; 32]);
+            standing(&program, layout, None, Some(&account(&state)), root, now)
+        };
+        // Seconds, where the root is counted in hours.
+        let (why, text) = blocked(at(1_761_854_400, &index, now));
+        assert_eq!(why, Why::OtherNumbering);
+        for part in ["1761854400", "489410", "3600 s", "1761879600"] {
+            assert!(text.contains(part), "{text}");
+        }
+        // An index of hours, where the root is counted in two of them.
+        let longer = RootToPublish {
+            epoch: Epoch(244_700 * 7200),
+            number: 244_700,
+            ..root()
+        };
+        assert_eq!(blocked(at(489_400, &longer, now)).0, Why::OtherNumbering);
+        // Ten hours later, which a tool whose clock is ahead of the chain's may have published.
+        assert_eq!(at(489_420, &index, now), Standing::Newer(489_420));
+        assert_eq!(blocked(at(489_440, &index, now)).0, Why::OtherNumbering);
+        // In seconds throughout.
+        let parity = RootToPublish {
+            epoch: Epoch(1_761_854_400),
+            number: 1_761_854_400,
+            ..root()
+        };
+        let newer = 1_761_854_400 + 3600;
+        assert_eq!(at(newer, &parity, now), Standing::Newer(newer));
+        assert_eq!(
+            at(1_761_854_400, &index, None),
+            Standing::Newer(1_761_854_400),
+            "the chain's time is not known"
+        );
+    }
+
+    #[test]
     fn what_is_on_chain_is_told_also_while_the_program_is_paused() {
         let paused = Reason::new(Why::Paused, "paused");
         let gate = Some(&paused);
         let published = holding(100, [7; 32]);
         assert_eq!(stands(gate, Some(&published), &root()), Standing::Published);
-        let newer = holding(200, [7; 32]);
-        assert_eq!(stands(gate, Some(&newer), &root()), Standing::Newer(200));
+        let newer = holding(110, [7; 32]);
+        assert_eq!(stands(gate, Some(&newer), &root()), Standing::Newer(110));
         for account in [Some(holding(90, [1; 32])), None] {
             assert_eq!(
                 blocked(stands(gate, account.as_ref(), &root())).0,
@@ -254,7 +341,7 @@ mod tests {
         assert_eq!(stands(None, Some(&gifted), &root()), Standing::Free);
         for account in [None, Some(&gifted)] {
             let program = Program::default();
-            let standing = standing(&program, Layout::C10x128, None, account, &root());
+            let standing = standing(&program, Layout::C10x128, None, account, &root(), None);
             assert_eq!(blocked(standing).0, Why::ChannelMissing);
         }
         let account = account(&channel(Layout::C10x128));
@@ -264,6 +351,7 @@ mod tests {
             None,
             Some(&account),
             &root(),
+            None,
         );
         assert_eq!(standing, Standing::Free);
     }

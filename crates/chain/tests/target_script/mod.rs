@@ -9,12 +9,14 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use solana_rpc_client::rpc_sender::{RpcSender, RpcTransportStats};
-use solana_rpc_client_api::client_error::{Error, Result};
+use solana_rpc_client_api::client_error::{Error, ErrorKind, Result};
 use solana_rpc_client_api::request::{RpcError, RpcRequest, RpcResponseErrorData};
+use solana_sdk::clock::Clock;
 use solana_sdk::hash::Hash;
 use solana_sdk::message::compiled_instruction::CompiledInstruction;
 use solana_sdk::pubkey::Pubkey;
 use solana_sdk::signature::Keypair;
+use solana_sdk::sysvar;
 use solana_sdk::transaction::Transaction;
 use twzrd_chain::keys::Signer;
 use twzrd_chain::program::account::{ChannelState, Layout, ProtocolState};
@@ -53,6 +55,14 @@ pub(crate) struct State {
     /// What `sendTransaction` answers instead of the signature: code and data.
     pub send_error: Option<(i64, RpcResponseErrorData)>,
     pub sent: Vec<Vec<u8>>,
+    /// What `getLatestBlockhash` answers instead of the height and its age.
+    pub last_valid: Option<u64>,
+    /// The first slot of the history.
+    pub first_available: u64,
+    /// So often a method is answered with an error.
+    pub broken: BTreeMap<String, u64>,
+    /// What a simulation logs.
+    pub logs: Vec<String>,
     pub simulated: Vec<Transaction>,
     pub calls: Vec<(String, Value)>,
     /// What happens right after the first call of this method.
@@ -69,6 +79,7 @@ impl Script {
             slot: 1000,
             height: 900,
             balance: 10_000_000_000,
+            logs: vec!["Program log: a line of the log".to_owned()],
             ..State::default()
         })))
     }
@@ -98,6 +109,16 @@ impl Script {
         let (address, state) = channel_state(channel, change);
         let account = (Program::default().id, 1_000_000, state.encode());
         self.set().accounts.insert(address, account);
+    }
+
+    /// The chain's own time.
+    pub(crate) fn put_clock(&self, seconds: i64) {
+        let clock = Clock {
+            unix_timestamp: seconds,
+            ..Clock::default()
+        };
+        let account = (Pubkey::default(), 1, bincode::serialize(&clock).unwrap());
+        self.set().accounts.insert(sysvar::clock::ID, account);
     }
 
     pub(crate) fn methods(&self) -> Vec<String> {
@@ -176,6 +197,7 @@ impl State {
         let mut units = 300;
         let mut err = self.failures.pop_front().unwrap_or(Value::Null);
         let message = &transaction.message;
+        let limit = u32::from_le_bytes(message.instructions[0].data[1..].try_into().unwrap());
         for (at, instruction) in message.instructions.iter().enumerate().skip(2) {
             units += UNITS;
             let keys: Vec<Pubkey> = instruction
@@ -190,7 +212,12 @@ impl State {
             {
                 err = json!({ "InstructionError": [at, error] });
             }
+            // As a node does it: what is used up stops the program, and no more is used.
+            if units > u64::from(limit) && err.is_null() {
+                err = json!({ "InstructionError": [at, "ProgramFailedToComplete"] });
+            }
         }
+        units = units.min(u64::from(limit));
         self.simulated.push(transaction);
         let wanted = &params[1]["accounts"]["addresses"];
         let accounts = if wanted.is_array() {
@@ -200,7 +227,7 @@ impl State {
         };
         json!({
             "err": err,
-            "logs": ["Program log: a line of the log"],
+            "logs": self.logs,
             "unitsConsumed": units,
             "accounts": accounts,
         })
@@ -216,6 +243,7 @@ impl State {
                     "transactionCount": 1,
                 }));
             }
+            "getFirstAvailableBlock" => return Ok(json!(self.first_available)),
             "getRecentPrioritizationFees" => {
                 let fees = self
                     .fees
@@ -237,7 +265,7 @@ impl State {
             "sendTransaction" => return self.send(params),
             "getLatestBlockhash" => json!({
                 "blockhash": Hash::new_from_array([9; 32]).to_string(),
-                "lastValidBlockHeight": self.height + 150,
+                "lastValidBlockHeight": self.last_valid.unwrap_or(self.height + 150),
             }),
             "getBalance" => json!(self.balance),
             "getMultipleAccounts" => self.accounts_json(&params[0], false),
@@ -274,7 +302,14 @@ impl RpcSender for Script {
     async fn send(&self, request: RpcRequest, params: Value) -> Result<Value> {
         let method = request.to_string();
         let mut state = self.set();
-        let answer = state.answer(&method, &params);
+        let left = state.broken.get_mut(&method).filter(|left| **left > 0);
+        let answer = match left {
+            Some(left) => {
+                *left -= 1;
+                Err(ErrorKind::Custom("connection refused".to_owned()).into())
+            }
+            None => state.answer(&method, &params),
+        };
         if method != "getSlot" {
             state.calls.push((method.clone(), params));
         }

@@ -3,7 +3,7 @@
 use crate::chain::{Change, InFlight, Landing, Standing};
 use crate::epoch::UnixMs;
 use crate::publication::{Publication, Step};
-use crate::settlement::{Reason, RootId};
+use crate::settlement::{Reason, RootId, Why};
 
 /// The steps of the roots of a transaction, by what became of it. None while it can still land.
 #[must_use]
@@ -54,13 +54,22 @@ fn rejected(
     steps
 }
 
-/// The try has failed, the root has not.
+/// The try has failed in a slot, the root has not.
 fn back_to_planned(root: RootId, was: &Publication, reason: Reason, slot: u64) -> Vec<Change> {
+    let mut steps = anew(root, was, reason);
+    if let Some(refused) = steps.first_mut() {
+        refused.slot = Some(slot);
+    }
+    steps
+}
+
+/// The try has failed, the root has not.
+fn anew(root: RootId, was: &Publication, reason: Reason) -> Vec<Change> {
     let failed = Publication::Failed {
         reason: reason.clone(),
     };
     vec![
-        change(root, was, Step::Refuse(reason)).seen_in(slot),
+        change(root, was, Step::Refuse(reason)),
         change(root, &failed, Step::Release),
     ]
 }
@@ -84,6 +93,43 @@ pub fn read_back(in_flight: &InFlight, standings: &[Standing], slot: u64) -> (Ve
         }
     }
     (steps, contradictions)
+}
+
+/// The end of roots whose transaction was said to be finalized, and which for long no read-back
+/// has shown, by what is said of the transaction now. None where it can still land.
+#[must_use]
+pub fn never_shown(in_flight: &InFlight, standings: &[Standing], landing: &Landing) -> Vec<Change> {
+    let signature = &in_flight.transaction.signature;
+    let roots = in_flight.roots.iter().zip(standings);
+    roots
+        .flat_map(|((root, was), standing)| {
+            let found = match standing {
+                Standing::Free => "its place is free".to_owned(),
+                Standing::Blocked(reason) => reason.to_string(),
+                Standing::Published | Standing::Newer(_) => return Vec::new(),
+            };
+            let reason = |text| Reason::new(Why::NotReadBack, text);
+            match landing {
+                Landing::Pending => Vec::new(),
+                Landing::Finalized { slot } => {
+                    let text = format!(
+                        "transaction {signature} is finalized in slot {slot}, and its root cannot be read back: {found}"
+                    );
+                    vec![change(root.id, was, Step::Refuse(reason(text))).seen_in(*slot)]
+                }
+                Landing::Expired { block_height } => {
+                    let text = format!(
+                        "transaction {signature} was said to be finalized, and is in no block up to height {block_height}"
+                    );
+                    anew(root.id, was, reason(text))
+                }
+                Landing::Rejected { slot, reason, .. } => {
+                    let text = format!("the transaction failed: {reason}");
+                    back_to_planned(root.id, was, Reason::new(reason.why, text), *slot)
+                }
+            }
+        })
+        .collect()
 }
 
 /// The step of a root that is planned or held, by where it stands; none where nothing is in its
@@ -141,12 +187,12 @@ impl Change {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
     use crate::chain::SignedTransaction;
     use crate::epoch::Epoch;
-    use crate::settlement::{RootToPublish, Why};
+    use crate::settlement::{RootToPublish, Target};
 
     fn in_flight() -> InFlight {
         let roots = [1, 2].map(|id| {
@@ -169,9 +215,11 @@ mod tests {
                 signature: "s".into(),
                 bytes: vec![1],
                 last_valid_block_height: 9,
+                signed_in_slot: Some(3),
                 fee_lamports: 5000,
                 roots: vec![RootId(1), RootId(2)],
             },
+            target: Target::Program,
             finalized_slot: None,
             roots: roots.to_vec(),
         }
@@ -231,14 +279,45 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_account_that_holds_neither_the_root_nor_a_newer_epoch_settles_nothing() {
+    fn in_finalized() -> InFlight {
         let mut it = in_flight();
         for (_, at) in &mut it.roots {
             *at = Publication::Finalized {
                 signature: "s".into(),
             };
         }
+        it
+    }
+
+    #[test]
+    fn what_is_never_shown_fails_where_its_transaction_stands_and_is_planned_where_it_does_not() {
+        let mut it = in_finalized();
+        let standings = [Standing::Free, Standing::Published];
+        let stands = Landing::Finalized { slot: 5 };
+        let steps = never_shown(&it, &standings, &stands);
+        it.roots.truncate(1);
+        let [Publication::Failed { reason }] = &taken(&it, &steps)[..] else {
+            panic!("{steps:?}");
+        };
+        assert_eq!(reason.why, Why::NotReadBack);
+        assert!(reason.text.contains("slot 5"), "{reason}");
+        for landing in [
+            Landing::Expired { block_height: 10 },
+            Landing::Rejected {
+                slot: 5,
+                root: None,
+                reason: Reason::new(Why::Paused, "no"),
+            },
+        ] {
+            let steps = never_shown(&it, &standings, &landing);
+            assert_eq!(taken(&it, &steps), [Publication::Planned], "{landing:?}");
+        }
+        assert_eq!(never_shown(&it, &standings, &Landing::Pending), []);
+    }
+
+    #[test]
+    fn an_account_that_holds_neither_the_root_nor_a_newer_epoch_settles_nothing() {
+        let it = in_finalized();
         let (steps, contradictions) = read_back(&it, &[Standing::Free, Standing::Published], 5);
         assert_eq!(contradictions, 1);
         assert_eq!(steps.len(), 1);

@@ -80,7 +80,7 @@ impl Policy {
             return Ok(());
         };
         let text = if !root.was_live {
-            "the channel was not live in the epoch".to_owned()
+            "no row of live_windows says that the channel was live in the epoch".to_owned()
         } else if root.count < least {
             format!("{} participants; expected at least {least}", root.count)
         } else {

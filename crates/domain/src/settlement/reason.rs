@@ -36,11 +36,15 @@ pub enum Why {
     TooLarge,
     /// The program refused it with another error.
     ProgramRefused,
+    /// Its slot holds a number that stands for an epoch far ahead: others count otherwise there.
+    OtherNumbering,
+    /// Its transaction is finalized, and for long no read-back has shown it.
+    NotReadBack,
 }
 
 impl Why {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::TokenGroup,
         Self::Ghost,
         Self::OfflineEpoch,
@@ -56,6 +60,8 @@ impl Why {
         Self::ParticipationPays,
         Self::TooLarge,
         Self::ProgramRefused,
+        Self::OtherNumbering,
+        Self::NotReadBack,
     ];
 
     /// The word in tables, metrics and `/health`.
@@ -77,6 +83,8 @@ impl Why {
             Self::ParticipationPays => "participation_pays",
             Self::TooLarge => "too_large",
             Self::ProgramRefused => "program_refused",
+            Self::OtherNumbering => "other_numbering",
+            Self::NotReadBack => "not_read_back",
         }
     }
 
@@ -89,11 +97,13 @@ impl Why {
                 | Self::ParticipationPays
                 | Self::TooLarge
                 | Self::ProgramRefused
+                | Self::NotReadBack
         )
     }
 
-    /// True where the policy decides it from what is frozen: it is decided again when an operator
-    /// releases the root or the settings change, and not by waiting.
+    /// True where the policy decides it, from what is frozen and the settings. It is decided again
+    /// every hour; what changes the answer are other settings, or an operator who releases the
+    /// root.
     #[must_use]
     pub const fn is_policy(self) -> bool {
         matches!(
@@ -107,8 +117,9 @@ impl Why {
     pub const fn next_step(self) -> &'static str {
         match self {
             Self::TokenGroup => "add the group to publisher.token_groups, or release the root",
-            Self::Ghost | Self::OfflineEpoch => {
-                "release the root if it is to be published all the same"
+            Self::Ghost => "release the root if it is to be published all the same",
+            Self::OfflineEpoch => {
+                "write when the channel was live into the table live_windows, which is filled from outside, or release the root"
             }
             Self::Anomaly => {
                 "look at the channel's counts, then release the root with `twzrd settlement release`"
@@ -140,6 +151,12 @@ impl Why {
             }
             Self::TooLarge => "none: the root does not fit into a transaction",
             Self::ProgramRefused => "look at the error, then `twzrd settlement retry`",
+            Self::OtherNumbering => {
+                "check chain.epoch_mode and the length of an epoch: others have published this channel by other numbers"
+            }
+            Self::NotReadBack => {
+                "look at the transaction, and check chain.target, chain.program and chain.mint; then `twzrd settlement retry`, which looks and signs anew: a memo would be there twice"
+            }
         }
     }
 }

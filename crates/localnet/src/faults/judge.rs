@@ -14,14 +14,22 @@ pub(super) enum Verdict {
     Pass,
     /// It is passed on, and what comes back is thrown away: the caller hears of a failure.
     PassAndFail,
-    /// It is passed on, and the blockhash in the answer is replaced.
-    PassAndReplace(String),
+    /// It is passed on, and something in the answer is replaced.
+    PassAndTwist(Twist),
     /// This is the answer.
     Answer(Result<Value, RpcError>),
     /// Nothing answers for so long.
     Hang(Duration),
     /// An HTTP status is the answer.
     Status(u16),
+}
+
+/// What is replaced in an answer.
+pub(super) enum Twist {
+    /// The blockhash of `getLatestBlockhash`.
+    Blockhash(String),
+    /// A slot or height.
+    Number(u64),
 }
 
 /// What is to be done with a notification.
@@ -69,15 +77,58 @@ pub(super) fn judge(
             Verdict::Answer(rpc::signature_of(params).map(|text| json!(text)))
         }
         (Fault::LandsThoughFailed, _) => Verdict::PassAndFail,
-        (Fault::StaleBlockhash, _) => Verdict::PassAndReplace(plan.unknown_hash().to_string()),
+        (Fault::StaleBlockhash, _) => {
+            Verdict::PassAndTwist(Twist::Blockhash(plan.unknown_hash().to_string()))
+        }
+        (Fault::AbsurdNumber(number), _) => Verdict::PassAndTwist(Twist::Number(number)),
         _ => Verdict::Pass,
     }
 }
 
-/// Puts another blockhash into an answer of `getLatestBlockhash`.
-pub(super) fn replace(answer: &mut Value, hash: String) {
-    if let Some(blockhash) = answer.pointer_mut("/value/blockhash") {
-        *blockhash = Value::String(hash);
+/// Replaces something in the answer of a method.
+pub(super) fn twist(plan: &FaultPlan, method: &str, answer: &mut Value, twist: Twist) {
+    match twist {
+        Twist::Blockhash(hash) => {
+            if let Some(blockhash) = answer.pointer_mut("/value/blockhash") {
+                *blockhash = Value::String(hash);
+            }
+        }
+        Twist::Number(number) => {
+            let is_slot = ["getSlot", "getBlockHeight", "getFirstAvailableBlock"].contains(&method);
+            if is_slot && answer.is_u64() {
+                *answer = json!(number);
+                return;
+            }
+            let mut places = Vec::new();
+            slots(answer, &mut places);
+            if !places.is_empty() {
+                *places.swap_remove(plan.place(places.len())) = json!(number);
+            }
+        }
+    }
+}
+
+/// The slots and heights in an answer.
+fn slots<'a>(value: &'a mut Value, found: &mut Vec<&'a mut Value>) {
+    const NAMES: [&str; 5] = [
+        "slot",
+        "absoluteSlot",
+        "blockHeight",
+        "lastValidBlockHeight",
+        "contextSlot",
+    ];
+    match value {
+        Value::Array(all) => all.iter_mut().for_each(|value| slots(value, found)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if NAMES.contains(&name.as_str()) && value.is_u64() {
+                    found.push(value);
+                } else {
+                    slots(value, found);
+                }
+            }
+        }
+        _ => {}
     }
 }
 

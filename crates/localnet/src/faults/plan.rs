@@ -32,6 +32,9 @@ pub enum Fault {
     LandsThoughFailed,
     /// `getLatestBlockhash` answers one that no chain knows.
     StaleBlockhash,
+    /// One slot or height of the answer is this number instead: which one, where there are
+    /// several, is chosen by the seed. An answer without any is passed on as it is.
+    AbsurdNumber(u64),
     /// The chain goes on by so many empty blocks before the call is answered. Needs the node.
     SkipBlocks(u64),
     /// The last blocks are dropped before the call is answered, as many of them as are not
@@ -61,6 +64,7 @@ pub enum Kind {
     NeverLands,
     LandsThoughFailed,
     StaleBlockhash,
+    AbsurdNumber,
     SkipBlocks,
     Fork,
     SilentSocket,
@@ -91,6 +95,7 @@ impl Fault {
             Self::NeverLands => Kind::NeverLands,
             Self::LandsThoughFailed => Kind::LandsThoughFailed,
             Self::StaleBlockhash => Kind::StaleBlockhash,
+            Self::AbsurdNumber(_) => Kind::AbsurdNumber,
             Self::SkipBlocks(_) => Kind::SkipBlocks,
             Self::Fork { .. } => Kind::Fork,
             Self::SilentSocket => Kind::SilentSocket,
@@ -273,6 +278,11 @@ impl FaultPlan {
             }
         }
         struck
+    }
+
+    /// A place among so many; there is at least one.
+    pub(super) fn place(&self, places: usize) -> usize {
+        self.lock().rng.random_range(0..places)
     }
 
     /// A blockhash that no chain knows.

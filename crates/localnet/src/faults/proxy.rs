@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::frames::{frame, head};
-use super::judge::{Delivery, Verdict, deliver, judge, replace};
+use super::judge::{Delivery, Verdict, deliver, judge, twist};
 use super::plan::FaultPlan;
 use crate::Node;
 use crate::serve::{MAX_BODY, framed, json_response};
@@ -120,10 +120,10 @@ async fn call(State(front): State<Front>, body: Bytes) -> Response {
             let _ = pass(&front, body).await;
             StatusCode::GATEWAY_TIMEOUT.into_response()
         }
-        Verdict::PassAndReplace(hash) => match forward(&front, body).await {
+        Verdict::PassAndTwist(how) => match forward(&front, body).await {
             Ok((status, text)) => {
                 let mut answer: Value = serde_json::from_slice(&text).unwrap_or_default();
-                replace(&mut answer["result"], hash);
+                twist(&front.plan, method, &mut answer["result"], how);
                 (status, json_response(&answer)).into_response()
             }
             Err(error) => unreachable(&error),

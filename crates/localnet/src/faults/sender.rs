@@ -9,7 +9,7 @@ use solana_rpc_client::rpc_sender::{RpcSender, RpcTransportStats};
 use solana_rpc_client_api::client_error::{self, ErrorKind};
 use solana_rpc_client_api::request::RpcRequest;
 
-use super::judge::{Delivery, Verdict, deliver, judge, replace};
+use super::judge::{Delivery, Verdict, deliver, judge, twist};
 use super::plan::FaultPlan;
 use crate::Node;
 use crate::events::{Event, Events};
@@ -59,9 +59,9 @@ impl RpcSender for FaultySender {
                 let _ = self.inner.send(request, params).await;
                 Err(timed_out(request, "the connection ended before the answer"))
             }
-            Verdict::PassAndReplace(hash) => {
+            Verdict::PassAndTwist(how) => {
                 let mut answer = self.inner.send(request, params).await?;
-                replace(&mut answer, hash);
+                twist(&self.plan, &method, &mut answer, how);
                 Ok(answer)
             }
             Verdict::Answer(answer) => answer.map_err(|error| client_error(request, error)),

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use solana_sdk::account::AccountSharedData;
+use solana_sdk::clock::Clock;
 use solana_sdk::hash::Hash;
 use solana_sdk::pubkey::Pubkey;
 use solana_sdk::signature::Signature;
+use solana_sdk::sysvar;
 
 use super::{BLOCKHASH_AGE, Block, Landed, Ledger};
 
@@ -64,6 +66,11 @@ impl Ledger {
         &self.blocks[self.blocks.len() - 1]
     }
 
+    /// The first block that is kept.
+    pub(crate) fn first(&self) -> &Block {
+        &self.blocks[0]
+    }
+
     /// The block of a height, or the nearest that is kept.
     pub(crate) fn at(&self, height: u64) -> &Block {
         let first = self.blocks[0].height;
@@ -89,6 +96,9 @@ impl Ledger {
 
     /// An account behind the block of a height; none where it was not there.
     pub(crate) fn account_at(&self, key: &Pubkey, height: u64) -> Option<AccountSharedData> {
+        if *key == sysvar::clock::ID {
+            return self.clock_at(height);
+        }
         let changed_later = self
             .past
             .get(key)
@@ -97,6 +107,16 @@ impl Ledger {
             Some((_, before)) => before.clone(),
             None => self.current(key),
         }
+    }
+
+    /// The account with the chain's own time: the SVM's is that of the last transaction.
+    fn clock_at(&self, height: u64) -> Option<AccountSharedData> {
+        let mut account = self.current(&sysvar::clock::ID)?;
+        let (block, mut clock) = (self.at(height), self.svm.get_sysvar::<Clock>());
+        clock.slot = block.slot;
+        clock.unix_timestamp = block.time;
+        account.set_data_from_slice(&bincode::serialize(&clock).ok()?);
+        Some(account)
     }
 
     /// Whether a transaction with this blockhash could be executed behind the block of a height.

@@ -1,7 +1,7 @@
 //! What may be published next, with all that the policy asks about, in one query.
 
 use sea_orm::{DbBackend, QueryResult, Value};
-use twzrd_domain::chain::DUE_OF_A_CHANNEL;
+use twzrd_domain::chain::{DUE_OF_A_CHANNEL, LOOK_AGAIN_WITHIN_MS};
 use twzrd_domain::epoch::{Epoch, UnixMs};
 use twzrd_domain::identity::Channel;
 use twzrd_domain::ports::StoreError;
@@ -33,13 +33,18 @@ impl Store {
                 FROM (SELECT * FROM roots WHERE status = '{PLANNED}' \
                       UNION ALL \
                       SELECT * FROM {held} \
-                      WHERE status = '{HELD}' AND look_again_ms <= $2) AS open) AS placed \
-             WHERE place <= {DUE_OF_A_CHANNEL} ORDER BY place, epoch, channel LIMIT $3"
+                      WHERE status = '{HELD}' AND look_again_ms <= $2 \
+                      UNION ALL \
+                      SELECT * FROM {held} \
+                      WHERE status = '{HELD}' AND look_again_ms > $3) AS open) AS placed \
+             WHERE place <= {DUE_OF_A_CHANNEL} \
+             ORDER BY place, CASE status WHEN '{HELD}' THEN look_again_ms ELSE -1 END, \
+                epoch, channel LIMIT $4"
         );
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.read_candidates(&chosen, [now.into(), limit.into()])
-            .await
+        let stored = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let never = now.saturating_add(LOOK_AGAIN_WITHIN_MS);
+        let values = [now, never, limit].map(|number| stored(number).into());
+        self.read_candidates(&chosen, &values).await
     }
 
     pub(super) async fn read_candidate(
@@ -50,7 +55,7 @@ impl Store {
         let chosen = "SELECT * FROM roots WHERE epoch = $2 AND channel = $3";
         let epoch = int(epoch.0, "roots.epoch")?;
         let values = [epoch.into(), channel.as_str().into()];
-        let mut found = self.read_candidates(chosen, values).await?;
+        let mut found = self.read_candidates(chosen, &values).await?;
         Ok(found.pop())
     }
 
@@ -58,7 +63,7 @@ impl Store {
     async fn read_candidates(
         &self,
         chosen: &str,
-        values: [Value; 2],
+        values: &[Value],
     ) -> Result<Vec<Candidate>, StoreError> {
         let db = self.reader();
         let length = arithmetic(db, DOING)
@@ -90,8 +95,9 @@ impl Store {
              JOIN sealed_epochs s ON s.epoch = r.epoch AND s.channel = r.channel \
              ORDER BY r.epoch, r.channel"
         );
-        let [first, second] = values;
-        let rows = query(db, sql, [length.into(), first, second], DOING).await?;
+        let mut all: Vec<Value> = vec![length.into()];
+        all.extend_from_slice(values);
+        let rows = query(db, sql, all, DOING).await?;
         rows.iter().map(candidate_of).collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use sea_orm::{QueryResult, Value};
-use twzrd_domain::chain::{SettlementLogRow, SettlementRow, Tally};
+use twzrd_domain::chain::{REPORTED_TRIES, SettlementLogRow, SettlementRow, Tally};
 use twzrd_domain::epoch::Epoch;
 use twzrd_domain::identity::Channel;
 use twzrd_domain::ports::StoreError;
@@ -93,7 +93,10 @@ impl Store {
         let backend = self.backend();
         let sql = format!(
             "SELECT root_id, tx_signature, status, target, signed_at_ms, slot, settled_at, \
-                error_message FROM settlement_log WHERE {} ORDER BY root_id, id",
+                error_message \
+             FROM (SELECT l.*, row_number() OVER (PARTITION BY root_id ORDER BY id DESC) AS place \
+                   FROM settlement_log l WHERE {}) AS tried \
+             WHERE place <= {REPORTED_TRIES} ORDER BY root_id, id",
             among(backend, "root_id", 1)
         );
         let numbers = ids(backend, all.iter().map(|row| row.id))?;

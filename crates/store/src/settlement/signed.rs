@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
 use twzrd_domain::chain::{InFlight, SignedTransaction};
 use twzrd_domain::epoch::UnixMs;
 use twzrd_domain::ports::StoreError;
@@ -18,9 +18,13 @@ use crate::connect::Store;
 use crate::error::{Doing, refused};
 use crate::seal::hex;
 use crate::sealed::node;
-use crate::sql::{NAME, among, column, execute, int, parsed, query, unsigned};
+use crate::sql::Type::Text;
+use crate::sql::{NAME, among, column, execute, int, list, parsed, query, unsigned};
 
 const KEEPING: &str = "keeping a signed transaction";
+
+/// The number of the lock on Postgres that whoever keeps a transaction holds until its end.
+const KEEPING_LOCK: i64 = 0x7477_7a72_6401;
 
 /// A root of a transaction as the statements of [`Store::write_signed`] see it.
 const SIGNED_ROOT: [Named; 5] = [
@@ -65,17 +69,20 @@ impl Store {
             "settlement_transaction.last_valid_block_height",
         )?;
         let fee = int(signed.fee_lamports, "settlement_transaction.fee_lamports")?;
+        let slot = signed.signed_in_slot;
+        let slot = slot.map(|slot| int(slot, "settlement_transaction.signed_slot"));
         let at = int(now, "settlement_transaction.signed_at_ms")?;
         let signature = signed.signature.as_str();
         let sql = "INSERT INTO settlement_transaction \
-            (signature, bytes, last_valid_block_height, fee_lamports, signed_at_ms) \
-            VALUES ($1, $2, $3, $4, $5)";
+            (signature, bytes, last_valid_block_height, fee_lamports, signed_at_ms, signed_slot) \
+            VALUES ($1, $2, $3, $4, $5, $6)";
         let values = [
             signature.into(),
             hex_of(&signed.bytes).into(),
             height.into(),
             fee.into(),
             at.into(),
+            slot.transpose()?.into(),
         ];
         execute(&transaction, sql, values, KEEPING).await?;
         let rows = rows_of(roots)?;
@@ -126,9 +133,10 @@ impl Store {
             "SELECT t.signature, CASE WHEN i.position = 0 THEN t.bytes ELSE '' END, \
                 t.last_valid_block_height, t.fee_lamports, t.finalized_slot, \
                 i.root_id, i.chain_epoch, i.root, i.count, r.epoch, r.channel, r.status, \
-                r.tx_signature \
+                r.tx_signature, t.signed_slot, l.target \
              FROM settlement_transaction t \
              JOIN settlement_instruction i ON i.signature = t.signature \
+             JOIN settlement_log l ON l.root_id = i.root_id AND l.tx_signature = i.signature \
              JOIN roots r ON r.id = i.root_id \
              WHERE t.signature IN \
                 (SELECT tx_signature FROM roots WHERE status IN ('{SIGNED}', '{FINALIZED}')) \
@@ -191,6 +199,11 @@ async fn are_planned<C: ConnectionTrait>(
     roots: &[RootToPublish],
 ) -> Result<bool, StoreError> {
     let backend = db.get_database_backend();
+    if backend == DbBackend::Postgres {
+        // One at a time: of two that keep roots of one channel, the second sees the first's.
+        let sql = format!("SELECT pg_advisory_xact_lock({KEEPING_LOCK})");
+        execute(db, sql, [], KEEPING).await?;
+    }
     let numbers = ids(backend, roots.iter().map(|root| root.id))?;
     lock(db, &numbers, KEEPING).await?;
     let among = among(backend, "id", 1);
@@ -218,7 +231,24 @@ async fn are_planned<C: ConnectionTrait>(
             }
         }
     }
-    Ok(are_planned)
+    Ok(are_planned && !is_one_in_flight(db, roots).await?)
+}
+
+/// Whether another root of one of these channels is signed or finalized. The later epoch of a
+/// channel waits for the end of the earlier, whoever publishes.
+async fn is_one_in_flight<C: ConnectionTrait>(
+    db: &C,
+    roots: &[RootToPublish],
+) -> Result<bool, StoreError> {
+    let backend = db.get_database_backend();
+    let channels = roots.iter().map(|root| root.channel.as_str());
+    let sql = format!(
+        "SELECT 1 FROM roots WHERE status IN ('{SIGNED}', '{FINALIZED}') AND {} LIMIT 1",
+        among(backend, "channel", 1)
+    );
+    let channels = list(backend, Text, channels);
+    let found = query(db, sql, [channels], KEEPING).await?;
+    Ok(!found.is_empty())
 }
 
 fn transaction_of(
@@ -229,6 +259,9 @@ fn transaction_of(
     let bytes: String = column(row, 1, doing)?;
     let slot: Option<i64> = column(row, 4, doing)?;
     let slot = slot.map(|slot| unsigned(slot, "settlement_transaction.finalized_slot"));
+    let signed: Option<i64> = column(row, 13, doing)?;
+    let signed = signed.map(|slot| unsigned(slot, "settlement_transaction.signed_slot"));
+    let target: String = column(row, 14, doing)?;
     let transaction = SignedTransaction {
         signature: signature.into(),
         bytes: bytes_of(&bytes)?,
@@ -236,6 +269,7 @@ fn transaction_of(
             column(row, 2, doing)?,
             "settlement_transaction.last_valid_block_height",
         )?,
+        signed_in_slot: signed.transpose()?,
         fee_lamports: unsigned(
             column(row, 3, doing)?,
             "settlement_transaction.fee_lamports",
@@ -244,6 +278,7 @@ fn transaction_of(
     };
     Ok(InFlight {
         transaction,
+        target: parsed(&target, "settlement_log.target", "the word of a target")?,
         finalized_slot: slot.transpose()?,
         roots: Vec::new(),
     })

@@ -14,7 +14,7 @@ use twzrd_domain::chain::{
 };
 use twzrd_domain::epoch::{Epoch, UnixMs};
 use twzrd_domain::identity::Channel;
-use twzrd_domain::ports::{BatchStore, Committed, SealStore, TreeStore};
+use twzrd_domain::ports::{BatchStore, Committed, ReportStore, SealStore, TreeStore};
 use twzrd_domain::publication::{Publication, Step};
 use twzrd_domain::seal::freeze;
 use twzrd_domain::settlement::{
@@ -55,11 +55,14 @@ macro_rules! on_all {
 
 /// All the ports that a test needs.
 pub(crate) trait Ports:
-    BatchStore + SealStore + TreeStore + SettlementStore + ActivityStore
+    BatchStore + SealStore + TreeStore + SettlementStore + ActivityStore + ReportStore
 {
 }
 
-impl<S: BatchStore + SealStore + TreeStore + SettlementStore + ActivityStore> Ports for S {}
+impl<S> Ports for S where
+    S: BatchStore + SealStore + TreeStore + SettlementStore + ActivityStore + ReportStore
+{
+}
 
 enum Kind {
     Real(World),
@@ -324,6 +327,7 @@ pub(crate) fn transaction(signature: &str, roots: &[RootToPublish]) -> SignedTra
         signature: signature.into(),
         bytes: vec![0, 1, 0xfe, 0xff],
         last_valid_block_height: 500,
+        signed_in_slot: Some(470),
         fee_lamports: 5_001,
         roots: roots.iter().map(|root| root.id).collect(),
     }

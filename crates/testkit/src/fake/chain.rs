@@ -1,17 +1,16 @@
 //! A chain in memory: the program's ring, transactions that land, are lost or expire, and a log of
 //! what happened. Its slots go with tokio's time, which a test may have paused.
 
-use std::collections::{BTreeMap, VecDeque};
+mod activity;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use compact_str::{CompactString, format_compact};
 use tokio::time::Instant;
-use twzrd_domain::chain::{
-    Action, Activity, ChainActivity, ChainError, Deed, Draft, Landing, Mark, RootChain,
-    SignedTransaction, Standing, Subscription,
-};
+use twzrd_domain::chain::{ChainError, Draft, Landing, RootChain, SignedTransaction, Standing};
 use twzrd_domain::identity::{Channel, Node};
 use twzrd_domain::settlement::{Reason, RootId, RootToPublish, Target, Why};
 
@@ -71,10 +70,14 @@ struct State {
     blocked: BTreeMap<Channel, Reason>,
     /// Roots of these channels are refused when their transaction is executed.
     rejected: BTreeMap<Channel, Reason>,
-    /// How many times a read-back answers as if nothing had been published.
-    forgetful: u32,
-    /// Claims and other deeds, by slot.
-    deeds: Vec<(u64, Deed)>,
+    /// Roots of these channels are refused when their transaction is drafted.
+    refused: BTreeMap<Channel, Reason>,
+    /// A read-back answers as if nothing of these channels had been published.
+    forgotten: BTreeSet<Channel>,
+    /// Transactions with roots of these channels cannot be looked at.
+    unseen: BTreeSet<Channel>,
+    target: Target,
+    activity: activity::State,
 }
 
 struct Signed {
@@ -94,8 +97,11 @@ impl Default for FakeChain {
             failing: 0,
             blocked: BTreeMap::new(),
             rejected: BTreeMap::new(),
-            forgetful: 0,
-            deeds: Vec::new(),
+            refused: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
+            unseen: BTreeSet::new(),
+            target: Target::Program,
+            activity: activity::State::default(),
         })))
     }
 }
@@ -115,9 +121,28 @@ impl FakeChain {
         self.lock().failing = calls;
     }
 
-    /// So many of the next read-backs answer as if nothing had been published.
-    pub fn forget_next(&self, times: u32) {
-        self.lock().forgetful = times;
+    /// Read-backs answer as if nothing of a channel had been published, or no longer.
+    pub fn forget(&self, channel: &Channel, is_forgotten: bool) {
+        put(&mut self.lock().forgotten, channel, is_forgotten);
+    }
+
+    /// Transactions with roots of a channel cannot be looked at, or can again.
+    pub fn hide(&self, channel: &Channel, is_hidden: bool) {
+        put(&mut self.lock().unseen, channel, is_hidden);
+    }
+
+    /// Roots of a channel are refused when their transaction is drafted, or no longer.
+    pub fn refuse(&self, channel: &Channel, reason: Option<Reason>) {
+        let mut state = self.lock();
+        match reason {
+            Some(reason) => state.refused.insert(channel.clone(), reason),
+            None => state.refused.remove(channel),
+        };
+    }
+
+    /// It is another target from now on.
+    pub fn become_target(&self, target: Target) {
+        self.lock().target = target;
     }
 
     /// Puts something in the way of a channel's roots, or takes it away.
@@ -151,13 +176,6 @@ impl FakeChain {
             signature,
             slot,
         });
-    }
-
-    /// Something happens that the listener is to find.
-    pub fn happen(&self, deed: Deed) {
-        let mut state = self.lock();
-        let slot = state.slot();
-        state.deeds.push((slot, deed));
     }
 
     /// Everything that was ever published, in order.
@@ -223,6 +241,19 @@ impl State {
         }
     }
 
+    /// Refuses to look at a transaction that is hidden.
+    fn see(&self, transaction: &SignedTransaction) -> Result<(), ChainError> {
+        let signed = self.signed.get(&transaction.signature);
+        let mut roots = signed.iter().flat_map(|signed| &signed.roots);
+        if roots.any(|root| self.unseen.contains(&root.channel)) {
+            return Err(ChainError::Transient {
+                doing: "looking at a transaction",
+                reason: format!("the test hides {}", transaction.signature),
+            });
+        }
+        Ok(())
+    }
+
     fn execute(&mut self, signature: &CompactString) {
         let slot = self.slot();
         let Some(signed) = self.signed.get_mut(signature) else {
@@ -255,7 +286,7 @@ impl State {
 #[async_trait]
 impl RootChain for FakeChain {
     fn target(&self) -> Target {
-        Target::Program
+        self.lock().target
     }
 
     async fn look(&self, roots: &[RootToPublish]) -> Result<Vec<Standing>, ChainError> {
@@ -266,7 +297,19 @@ impl RootChain for FakeChain {
 
     async fn draft(&self, roots: &[RootToPublish]) -> Result<Draft, ChainError> {
         let mut state = self.answer("drafting")?;
-        let taken: Vec<RootToPublish> = roots.iter().take(ROOTS).cloned().collect();
+        let (mut taken, mut refused) = (Vec::new(), Vec::new());
+        for root in roots.iter().take(ROOTS) {
+            match state.refused.get(&root.channel) {
+                Some(reason) => refused.push((root.id, reason.clone())),
+                None => taken.push(root.clone()),
+            }
+        }
+        if taken.is_empty() {
+            return Ok(Draft {
+                refused,
+                ..Draft::default()
+            });
+        }
         let ids: Vec<RootId> = taken.iter().map(|root| root.id).collect();
         let signature = format_compact!("signature-{}", state.signed.len());
         let last_valid_block_height = state.slot() + VALID;
@@ -282,9 +325,11 @@ impl RootChain for FakeChain {
                 bytes: signature.as_bytes().to_vec(),
                 signature,
                 last_valid_block_height,
+                signed_in_slot: Some(state.slot()),
                 fee_lamports: 5000,
                 roots: ids,
             }),
+            refused,
             ..Draft::default()
         })
     }
@@ -307,6 +352,7 @@ impl RootChain for FakeChain {
 
     async fn landing(&self, transaction: &SignedTransaction) -> Result<Landing, ChainError> {
         let state = self.answer("asking for a transaction")?;
+        state.see(transaction)?;
         let finalized = state.finalized();
         let signed = state.signed.get(&transaction.signature);
         Ok(match signed {
@@ -334,67 +380,27 @@ impl RootChain for FakeChain {
 
     async fn read_back(
         &self,
-        _: &SignedTransaction,
+        transaction: &SignedTransaction,
         slot: u64,
         roots: &[RootToPublish],
     ) -> Result<Vec<Standing>, ChainError> {
-        let mut state = self.answer("reading back")?;
+        let state = self.answer("reading back")?;
+        state.see(transaction)?;
         let at = state.finalized().max(slot);
-        if state.forgetful > 0 {
-            state.forgetful -= 1;
-            return Ok(vec![Standing::Free; roots.len()]);
-        }
-        Ok(roots.iter().map(|root| state.standing(root, at)).collect())
+        let standing = |root: &RootToPublish| {
+            if state.forgotten.contains(&root.channel) {
+                return Standing::Free;
+            }
+            state.standing(root, at)
+        };
+        Ok(roots.iter().map(standing).collect())
     }
 }
 
-#[async_trait]
-impl ChainActivity for FakeChain {
-    async fn after(&self, mark: Option<&Mark>, limit: usize) -> Result<Vec<Mark>, ChainError> {
-        let state = self.answer("asking what happened")?;
-        let finalized = state.finalized();
-        let known = mark.map_or(0, |mark| deed_of(&mark.signature).map_or(0, |it| it + 1));
-        let marks = state.deeds.iter().enumerate().skip(known);
-        Ok(marks
-            .take_while(|(_, (slot, _))| *slot <= finalized)
-            .take(limit)
-            .map(|(index, (slot, _))| Mark {
-                slot: *slot,
-                signature: format_compact!("deed-{index}"),
-            })
-            .collect())
+fn put(channels: &mut BTreeSet<Channel>, channel: &Channel, is_in: bool) {
+    if is_in {
+        channels.insert(channel.clone());
+    } else {
+        channels.remove(channel);
     }
-
-    async fn read(&self, mark: &Mark) -> Result<Activity, ChainError> {
-        let state = self.answer("reading a transaction")?;
-        let index = deed_of(&mark.signature).filter(|index| *index < state.deeds.len());
-        let deed = index.map(|index| state.deeds[index].1.clone());
-        let deed = deed.ok_or_else(|| ChainError::Permanent {
-            doing: "reading a transaction",
-            reason: format!("there is no {}", mark.signature),
-        })?;
-        Ok(Activity {
-            mark: mark.clone(),
-            block_time: Some(mark.slot),
-            actions: vec![Action {
-                index: 0,
-                deed,
-                json: format!(
-                    "{{\"slot\":{},\"signature\":\"{}\"}}",
-                    mark.slot, mark.signature
-                ),
-            }],
-        })
-    }
-
-    async fn subscribe(&self) -> Result<Box<dyn Subscription>, ChainError> {
-        Err(ChainError::Transient {
-            doing: "subscribing",
-            reason: "there is none here; what happens is found by looking".to_owned(),
-        })
-    }
-}
-
-fn deed_of(signature: &str) -> Option<usize> {
-    signature.strip_prefix("deed-")?.parse().ok()
 }

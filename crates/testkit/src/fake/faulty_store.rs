@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use twzrd_domain::batch::Batch;
 use twzrd_domain::chain::{
-    ActivityStore, Change, InFlight, Mark, Order, Recorded, SettlementRow, SettlementStore,
-    SignedTransaction, Tally,
+    ActivityStore, Change, Followed, InFlight, Known, Order, Recorded, SettlementRow,
+    SettlementStore, SignedTransaction, Tally,
 };
 use twzrd_domain::epoch::{Epoch, UnixMs};
 use twzrd_domain::identity::{Channel, UserHash};
@@ -256,12 +256,17 @@ impl<S: SettlementStore> SettlementStore for FaultyStore<S> {
 
 #[async_trait]
 impl<S: ActivityStore> ActivityStore for FaultyStore<S> {
-    async fn last_mark(&self) -> Result<Option<Mark>, StoreError> {
-        self.run("last_mark", self.store.last_mark()).await
+    async fn followed(&self) -> Result<Followed, StoreError> {
+        self.run("followed", self.store.followed()).await
     }
 
-    async fn record(&self, all: &[Recorded], now: UnixMs) -> Result<(), StoreError> {
-        self.run("record", self.store.record(all, now)).await
+    async fn record(
+        &self,
+        all: &[Recorded],
+        known: Option<Known>,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        self.run("record", self.store.record(all, known, now)).await
     }
 }
 

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use compact_str::CompactString;
 use twzrd_domain::chain::{
-    ActivityStore, Change, DUE_OF_A_CHANNEL, Deed, InFlight, Mark, Order, Recorded,
-    SettlementLogRow, SettlementRow, SettlementStore, SignedTransaction, Tally,
+    ActivityStore, Change, DUE_OF_A_CHANNEL, Deed, Followed, InFlight, Known, LOOK_AGAIN_WITHIN_MS,
+    Mark, Order, REPORTED_TRIES, Recorded, SettlementLogRow, SettlementRow, SettlementStore,
+    SignedTransaction, Tally,
 };
 use twzrd_domain::epoch::{Epoch, UnixMs};
 use twzrd_domain::identity::Channel;
@@ -47,6 +48,8 @@ pub struct RootState {
 pub struct Kept {
     /// It.
     pub transaction: SignedTransaction,
+    /// For which target.
+    pub target: Target,
     /// The slot in which it was finalized.
     pub finalized_slot: Option<u64>,
     /// Its roots as they were signed.
@@ -74,6 +77,9 @@ pub struct ClaimRow {
     pub block_time: Option<u64>,
 }
 
+/// A slot, a signature, and the place of an instruction in the transaction.
+type ChainPlace = (u64, CompactString, u32);
+
 /// All that settlement keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settlement {
@@ -87,10 +93,12 @@ pub struct Settlement {
     pub live: BTreeMap<(Channel, u64), Option<u64>>,
     /// Claims by signature and place in the transaction.
     pub claims: BTreeMap<(CompactString, u32), ClaimRow>,
-    /// The least and the greatest slot in which a sealed epoch was published.
+    /// The least and the greatest slot in which an epoch was published.
     pub slots: BTreeMap<Epoch, (u64, u64)>,
-    /// The last transaction that was recorded.
-    pub mark: Option<Mark>,
+    /// Publications of ours, also of roots that are not built yet, in the order of the chain.
+    pub publications: BTreeMap<ChainPlace, ((Epoch, Channel), [u8; 32])>,
+    /// How far the program was followed.
+    pub followed: Followed,
 }
 
 impl Settlement {
@@ -102,12 +110,14 @@ impl Settlement {
 }
 
 impl RootState {
-    /// The transaction that settled it.
+    /// The transaction that settled it: ours, or the first that was seen.
     pub(super) fn settled_by(&self) -> Option<CompactString> {
-        match &self.publication {
-            Publication::Settled { signature } => signature.as_deref().map(Into::into),
-            _ => None,
-        }
+        let Publication::Settled { signature } = &self.publication else {
+            return None;
+        };
+        let mut seen = self.log.iter().filter(|row| row.status == steps::CONFIRMED);
+        let ours = signature.as_deref().map(Into::into);
+        ours.or_else(|| seen.find_map(|row| row.signature.clone()))
     }
 }
 
@@ -141,6 +151,9 @@ impl State {
             };
             self.settlement.roots.insert(id, root);
             self.settlement.ids.insert(key.clone(), id);
+        }
+        for ((slot, signature, _), (key, root)) in self.settlement.publications.clone() {
+            self.log_published(&key, &root, &Mark { slot, signature });
         }
     }
 
@@ -192,7 +205,10 @@ impl State {
             publication: root.publication.clone(),
             is_released: root.is_released,
             settled_at: root.settled_at,
-            log: root.log.clone(),
+            log: {
+                let more = root.log.len().saturating_sub(REPORTED_TRIES);
+                root.log[more..].to_vec()
+            },
         })
     }
 
@@ -224,13 +240,14 @@ impl State {
                 }
                 Deed::Publish { channel, root, .. } => {
                     let Some(epoch) = epoch else { continue };
-                    if self.sealed.contains_key(&epoch) {
-                        let slots = &mut self.settlement.slots;
-                        let slots = slots.entry(epoch).or_insert((*slot, *slot));
-                        *slots = (slots.0.min(*slot), slots.1.max(*slot));
-                    }
+                    let slots = &mut self.settlement.slots;
+                    let slots = slots.entry(epoch).or_insert((*slot, *slot));
+                    *slots = (slots.0.min(*slot), slots.1.max(*slot));
                     if let Some(channel) = channel {
-                        self.log_published(&(epoch, channel.clone()), root, &activity.mark);
+                        let key = (epoch, channel.clone());
+                        self.log_published(&key, root, &activity.mark);
+                        let place = (*slot, signature.clone(), action.index);
+                        self.settlement.publications.insert(place, (key, *root));
                     }
                 }
                 Deed::Other => {}
@@ -280,8 +297,15 @@ impl SettlementStore for MemoryStore {
         let work = |state: &mut State| {
             let is_due = |root: &RootState| match &root.publication {
                 Publication::Planned => true,
-                Publication::Held { .. } => root.look_again.is_some_and(|at| at <= now),
+                Publication::Held { .. } => {
+                    let never = now.saturating_add(LOOK_AGAIN_WITHIN_MS);
+                    root.look_again.is_some_and(|at| at <= now || at > never)
+                }
                 _ => false,
+            };
+            let looked = |root: &RootState| match &root.publication {
+                Publication::Held { .. } => root.look_again,
+                _ => None,
             };
             let settlement = &state.settlement;
             let ids = settlement.ids.values();
@@ -293,13 +317,13 @@ impl SettlementStore for MemoryStore {
                 .map(|(id, root)| {
                     let place = places.entry(&root.channel).or_default();
                     *place += 1;
-                    (*place, root.epoch, &root.channel, id)
+                    (*place, looked(root), root.epoch, &root.channel, id)
                 })
                 .filter(|(place, ..)| *place <= DUE_OF_A_CHANNEL)
                 .collect();
             placed.sort_unstable();
             placed.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-            placed.sort_unstable_by_key(|(_, epoch, channel, _)| (*epoch, *channel));
+            placed.sort_unstable_by_key(|(_, _, epoch, channel, _)| (*epoch, *channel));
             let ids = placed.into_iter().map(|(.., id)| id);
             Ok(ids.filter_map(|id| state.candidate_of(id)).collect())
         };
@@ -390,12 +414,17 @@ impl SettlementStore for MemoryStore {
 
 #[async_trait]
 impl ActivityStore for MemoryStore {
-    async fn last_mark(&self) -> Result<Option<Mark>, StoreError> {
-        let work = |state: &mut State| Ok(state.settlement.mark.clone());
-        self.run("last_mark", work).await
+    async fn followed(&self) -> Result<Followed, StoreError> {
+        let work = |state: &mut State| Ok(state.settlement.followed.clone());
+        self.run("followed", work).await
     }
 
-    async fn record(&self, all: &[Recorded], _now: UnixMs) -> Result<(), StoreError> {
+    async fn record(
+        &self,
+        all: &[Recorded],
+        known: Option<Known>,
+        _now: UnixMs,
+    ) -> Result<(), StoreError> {
         let work = |state: &mut State| {
             const DOING: &str = "recording what the chain tells";
             for recorded in all {
@@ -411,7 +440,10 @@ impl ActivityStore for MemoryStore {
             }
             all.iter().for_each(|recorded| state.record_one(recorded));
             if let Some(last) = all.last() {
-                state.settlement.mark = Some(last.activity.mark.clone());
+                state.settlement.followed.mark = Some(last.activity.mark.clone());
+            }
+            if known.is_some() {
+                state.settlement.followed.known = known;
             }
             Ok(())
         };

@@ -70,7 +70,6 @@ impl Open {
     pub(super) fn recover(config: &LogConfig) -> Result<Self, LogError> {
         let path = config.folder.join(ACTIVE);
         fs::create_dir_all(&config.folder).map_err(|e| failed("make", &config.folder, &e))?;
-        let is_new = !path.exists();
         let file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -84,11 +83,11 @@ impl Open {
             tracing::warn!(file = %path.display(), bytes = cut, "torn last line cut");
             file.set_len(length).map_err(|e| failed("cut", &path, &e))?;
         }
-        // What an earlier process, or a failed append, left here may not be on the disk.
+        // What an earlier process, or a failed append, left here may not be on the disk, nor may the
+        // file's name and the folder's be.
         file.sync_data().map_err(|e| failed("sync", &path, &e))?;
-        if is_new {
-            sync_folder(&config.folder)?;
-        }
+        sync_folder(&config.folder)?;
+        sync_folder(parent(&config.folder))?;
         let mut closed = closed(&config.folder)?;
         while end.slot.is_none()
             && let Some((_, path)) = closed.pop()
@@ -216,6 +215,14 @@ fn read(path: &Path, file: &File) -> Result<(u64, End), LogError> {
         };
         end.count(place.slot, place.signature);
         length += read as u64;
+    }
+}
+
+fn parent(folder: &Path) -> &Path {
+    match folder.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => folder,
     }
 }
 

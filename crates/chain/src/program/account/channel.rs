@@ -278,7 +278,7 @@ mod tests {
         }
     }
 
-    /// The table of FORMATS: where latest, the second slot and its fields lie.
+    /// Of each layout: where latest, the second slot and its fields lie.
     #[test]
     fn fields_lie_where_the_formats_say() {
         let number =

@@ -22,7 +22,8 @@ pub(super) struct Content {
     pub(super) roles: &'static [&'static str],
 }
 
-type Reader = fn(&'static str, &[u8], &[Pubkey]) -> Result<Content, DecodeError>;
+/// Takes what it knows off the front of the bytes.
+type Reader = fn(&'static str, &mut &[u8], &[Pubkey]) -> Result<Content, DecodeError>;
 
 /// An instruction.
 pub(super) struct Known {
@@ -87,21 +88,12 @@ const CLAIM_ACCOUNTS: &[&str] = &[
     "system_program",
 ];
 
-/// Reads arguments and whatever is behind them.
+/// Reads arguments, and leaves whatever is behind them: so does the program.
 fn begin<T: BorshDeserialize>(name: &'static str, data: &mut &[u8]) -> Result<T, DecodeError> {
     T::deserialize(data).map_err(|error| DecodeError::Arguments {
         name,
         reason: error.to_string(),
     })
-}
-
-/// Reads arguments that are all there is.
-fn whole<T: BorshDeserialize>(name: &'static str, mut data: &[u8]) -> Result<T, DecodeError> {
-    let value = begin(name, &mut data)?;
-    match data.len() {
-        0 => Ok(value),
-        left => Err(DecodeError::LeftOver { name, left }),
-    }
 }
 
 fn other(fields: Value, roles: &'static [&'static str]) -> Content {
@@ -114,10 +106,10 @@ fn other(fields: Value, roles: &'static [&'static str]) -> Content {
 
 fn initialize_mint_open(
     name: &'static str,
-    data: &[u8],
+    data: &mut &[u8],
     _: &[Pubkey],
 ) -> Result<Content, DecodeError> {
-    let it: InitializeMint = whole(name, data)?;
+    let it: InitializeMint = begin(name, data)?;
     Ok(other(
         json!({ "fee_bps": it.fee_bps, "max_fee": it.max_fee }),
         &[
@@ -132,10 +124,10 @@ fn initialize_mint_open(
 
 fn initialize_channel(
     name: &'static str,
-    data: &[u8],
+    data: &mut &[u8],
     _: &[Pubkey],
 ) -> Result<Content, DecodeError> {
-    let it: InitializeChannel = whole(name, data)?;
+    let it: InitializeChannel = begin(name, data)?;
     Ok(other(
         json!({ "subject": hex(&it.subject) }),
         &["payer", "protocol_state", "channel_state", "system_program"],
@@ -144,10 +136,10 @@ fn initialize_channel(
 
 fn set_channel_merkle_root(
     name: &'static str,
-    data: &[u8],
+    data: &mut &[u8],
     _: &[Pubkey],
 ) -> Result<Content, DecodeError> {
-    let it: SetChannelMerkleRoot = whole(name, data)?;
+    let it: SetChannelMerkleRoot = begin(name, data)?;
     Ok(Content {
         fields: json!({ "channel": it.channel, "epoch": it.epoch, "root": hex(&it.root) }),
         deed: Deed::Publish {
@@ -166,10 +158,10 @@ fn set_channel_merkle_root(
 
 fn set_merkle_root_ring(
     name: &'static str,
-    data: &[u8],
+    data: &mut &[u8],
     _: &[Pubkey],
 ) -> Result<Content, DecodeError> {
-    let it: SetMerkleRootRing = whole(name, data)?;
+    let it: SetMerkleRootRing = begin(name, data)?;
     let fields = json!({
         "root": hex(&it.root),
         "epoch": it.epoch,
@@ -188,8 +180,12 @@ fn set_merkle_root_ring(
     })
 }
 
-fn set_merkle_root(name: &'static str, data: &[u8], _: &[Pubkey]) -> Result<Content, DecodeError> {
-    let it: SetMerkleRoot = whole(name, data)?;
+fn set_merkle_root(
+    name: &'static str,
+    data: &mut &[u8],
+    _: &[Pubkey],
+) -> Result<Content, DecodeError> {
+    let it: SetMerkleRoot = begin(name, data)?;
     let fields = json!({
         "root": hex(&it.root),
         "epoch": it.epoch,
@@ -218,10 +214,10 @@ const fn publish_by_subject(number: u64, root: [u8; 32]) -> Deed {
 
 fn claim_channel_open(
     name: &'static str,
-    data: &[u8],
+    data: &mut &[u8],
     accounts: &[Pubkey],
 ) -> Result<Content, DecodeError> {
-    let it: ClaimChannelOpen = whole(name, data)?;
+    let it: ClaimChannelOpen = begin(name, data)?;
     let deed = Deed::Claim {
         channel: channel(&it.channel),
         number: it.epoch,
@@ -249,10 +245,10 @@ fn claim_channel_open(
 /// claim.
 fn claim_with_ring(
     name: &'static str,
-    mut data: &[u8],
+    data: &mut &[u8],
     accounts: &[Pubkey],
 ) -> Result<Content, DecodeError> {
-    let it: ClaimWithRing = begin(name, &mut data)?;
+    let it: ClaimWithRing = begin(name, data)?;
     let mut fields = json!({
         "epoch": it.epoch,
         "index": it.index,
@@ -260,7 +256,7 @@ fn claim_with_ring(
         "proof": hexes(&it.proof),
     });
     if data.len() == 32 {
-        fields["subject"] = hex(data).into();
+        fields["subject"] = hex(std::mem::take(data)).into();
         let roles = &[
             "claimer",
             "protocol_state",
@@ -269,7 +265,7 @@ fn claim_with_ring(
         ];
         return Ok(other(fields, roles));
     }
-    let (id, subject): (String, [u8; 32]) = whole(name, data)?;
+    let (id, subject): (String, [u8; 32]) = begin(name, data)?;
     fields["id"] = id.into();
     fields["subject"] = hex(&subject).into();
     let deed = Deed::Claim {
@@ -289,10 +285,10 @@ fn claim_with_ring(
 /// Its epoch is only in the account that it names, so that it is told as something else.
 fn claim_open(
     name: &'static str,
-    mut data: &[u8],
+    data: &mut &[u8],
     accounts: &[Pubkey],
 ) -> Result<Content, DecodeError> {
-    let it: ClaimOpen = begin(name, &mut data)?;
+    let it: ClaimOpen = begin(name, data)?;
     let mut fields = json!({
         "streamer_index": it.streamer_index,
         "index": it.index,
@@ -301,7 +297,7 @@ fn claim_open(
         "proof": hexes(&it.proof),
     });
     if !data.is_empty() {
-        let options: ClaimOpenOptions = whole(name, data)?;
+        let options: ClaimOpenOptions = begin(name, data)?;
         fields["channel"] = options.channel.into();
         fields["twzrd_epoch"] = options.twzrd_epoch.into();
         fields["receipt"] = options.receipt.map_or(Value::Null, |it| {
@@ -348,23 +344,22 @@ fn claim_open(
 
 const OF_ADMIN: &[&str] = &["admin", "protocol_state"];
 
-fn new_key(name: &'static str, data: &[u8], _: &[Pubkey]) -> Result<Content, DecodeError> {
-    let it: NewKey = whole(name, data)?;
+fn new_key(name: &'static str, data: &mut &[u8], _: &[Pubkey]) -> Result<Content, DecodeError> {
+    let it: NewKey = begin(name, data)?;
     let fields = json!({ "key": Pubkey::from(it.key).to_string() });
     Ok(other(fields, OF_ADMIN))
 }
 
-fn flag(name: &'static str, data: &[u8], _: &[Pubkey]) -> Result<Content, DecodeError> {
-    let it: Flag = whole(name, data)?;
+fn flag(name: &'static str, data: &mut &[u8], _: &[Pubkey]) -> Result<Content, DecodeError> {
+    let it: Flag = begin(name, data)?;
     Ok(other(json!({ "value": it.value }), OF_ADMIN))
 }
 
 fn close_channel_state(
-    name: &'static str,
-    data: &[u8],
+    _: &'static str,
+    _: &mut &[u8],
     _: &[Pubkey],
 ) -> Result<Content, DecodeError> {
-    whole::<()>(name, data)?;
     let roles = &[
         "authority",
         "protocol_state",
@@ -375,8 +370,8 @@ fn close_channel_state(
 }
 
 /// An instruction whose arguments are not written down anywhere: its name, and its bytes.
-fn by_name(_: &'static str, data: &[u8], _: &[Pubkey]) -> Result<Content, DecodeError> {
-    Ok(other(json!({ "data": hex(data) }), &[]))
+fn by_name(_: &'static str, data: &mut &[u8], _: &[Pubkey]) -> Result<Content, DecodeError> {
+    Ok(other(json!({ "data": hex(std::mem::take(data)) }), &[]))
 }
 
 fn claimer(name: &'static str, accounts: &[Pubkey]) -> Result<CompactString, DecodeError> {

@@ -43,6 +43,7 @@ impl Settlement {
         };
         let all = self.transactions.iter().map(|kept| InFlight {
             transaction: kept.transaction.clone(),
+            target: kept.target,
             finalized_slot: kept.finalized_slot,
             roots: kept
                 .roots
@@ -82,6 +83,12 @@ impl Settlement {
                 return Err(refuse(KEEPING, format!("root {} is another one", root.id)));
             };
             are_planned &= known.publication == Publication::Planned;
+            let other = |it: &RootState| {
+                use Publication::{Finalized, Signed};
+                it.channel == root.channel
+                    && matches!(it.publication, Signed { .. } | Finalized { .. })
+            };
+            are_planned &= !self.roots.values().any(other);
         }
         if !are_planned {
             return Ok(false);
@@ -92,6 +99,7 @@ impl Settlement {
         }
         self.transactions.push(Kept {
             transaction: transaction.clone(),
+            target,
             finalized_slot: None,
             roots: roots.to_vec(),
         });
