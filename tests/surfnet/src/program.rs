@@ -16,7 +16,7 @@ use twzrd_chain::program::account::{ChannelState, Layout, Slot};
 use twzrd_chain::program::memo::MEMO_PROGRAM;
 use twzrd_chain::program::{Program, TOKEN_PROGRAM};
 use twzrd_chain::target::{MemoTarget, ProgramTarget, TargetConfig};
-use twzrd_domain::chain::{ChainActivity as _, RootChain as _, Standing};
+use twzrd_domain::chain::{ChainActivity as _, Followed, RootChain as _, Standing};
 use twzrd_domain::leaf;
 use twzrd_localnet::scene::{Scene, SceneConfig};
 use twzrd_localnet::{Commitment, NodeConfig};
@@ -191,7 +191,11 @@ async fn a_binary_runs_where_it_is_deployed_for_signers_whose_keys_nobody_has() 
         client.get_signature_status(&signature).await.unwrap()
     });
     assert_eq!(status.await, Ok(()));
-    let marks = activity.after(None, 10).await.unwrap();
+    let marks = activity
+        .after(&Followed::default(), 10)
+        .await
+        .unwrap()
+        .marks;
     let listed: Vec<_> = marks.iter().map(|it| it.signature.to_string()).collect();
     assert_eq!(listed, executed);
     let actions = activity.read(&marks[0]).await.unwrap().actions;
