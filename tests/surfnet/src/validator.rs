@@ -62,12 +62,27 @@ impl Validator {
             match builder.start().await {
                 Ok(surfnet) => {
                     let unsigned = AtomicU64::new(1);
-                    return Self { surfnet, unsigned };
+                    let validator = Self { surfnet, unsigned };
+                    validator.has_history().await;
+                    return validator;
                 }
                 Err(error) => failed = Some(error),
             }
         }
         panic!("no validator: {failed:?}");
+    }
+
+    /// Waits until it has finalized the begin of its history. In its first seconds it looks like a
+    /// node that has forgotten, which is not believed.
+    async fn has_history(&self) {
+        let client = self.client();
+        let finalized = CommitmentConfig::finalized();
+        until("a history", async || {
+            let first = client.get_first_available_block().await.unwrap();
+            let slot = client.get_slot_with_commitment(finalized).await.unwrap();
+            (slot > first).then_some(())
+        })
+        .await;
     }
 
     pub(crate) fn http_url(&self) -> String {
