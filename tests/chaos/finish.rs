@@ -28,7 +28,12 @@ impl ProcessStage {
             Ok(joined >= wanted && stage.waiting.is_none())
         };
         if !self.watch_for(PATIENCE, all_joined)? {
-            return Err(format!("{wanted} channels were not joined in {PATIENCE:?}"));
+            let joined = self.simulator().snapshot().joined();
+            let accepts = self.waiting.is_none();
+            let log = self.program().log();
+            return Err(format!(
+                "after {PATIENCE:?} {joined} of {wanted} channels are joined, and that a line was accepted is {accepts}:\n{log}"
+            ));
         }
         self.watch_for(Duration::from_millis(300), |_| Ok(false))?;
         let read = self.simulator().acknowledged();

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::json;
+use twzrd_actors::publisher::Publishing;
 use twzrd_chain::rpc::chain_error;
 use twzrd_domain::chain::{Draft, RootChain, SettlementStore, Standing};
 use twzrd_domain::ports::Clock;
@@ -60,48 +61,13 @@ pub(super) async fn run(
             due
         }
     };
-    let mut all = Vec::with_capacity(candidates.len());
-    let mut open = Vec::new();
-    for candidate in candidates {
-        let (kind, mode, length) = (publishing.kind, publishing.mode, publishing.length);
-        let root = candidate.to_publish(kind, mode, length);
-        let is_open = matches!(
-            candidate.publication,
-            Publication::Planned | Publication::Held { .. }
-        );
-        if !is_open {
-            let why = format!("it is {}", candidate.publication);
-            all.push(Would::not(root, "nothing", Some(why)));
-        } else if let Err(reason) = publishing.policy.judge(&candidate) {
-            let why = format!("{reason}; next: {}", reason.why.next_step());
-            all.push(Would::not(root, "hold", Some(why)));
-        } else {
-            open.push(root);
-        }
-    }
+    let (open, mut all) = judged(&publishing, candidates);
     let standings = chain.look(&open).await.or_fail(Code::Unavailable)?;
     let mut free = Vec::new();
     for (root, standing) in open.into_iter().zip(standings) {
-        match standing {
-            Standing::Free => free.push(root),
-            Standing::Published => all.push(Would::not(
-                root,
-                "settle",
-                Some("it is on chain".to_owned()),
-            )),
-            Standing::Newer(by) => {
-                let why = format!("epoch {by} stands in its slot");
-                all.push(Would::not(root, "supersede", Some(why)));
-            }
-            Standing::Blocked(reason) => {
-                let what = if reason.why.is_final() {
-                    "fail"
-                } else {
-                    "hold"
-                };
-                let why = format!("{reason}; next: {}", reason.why.next_step());
-                all.push(Would::not(root, what, Some(why)));
-            }
+        match stands(standing) {
+            Some((what, why)) => all.push(Would::not(root, what, Some(why))),
+            None => free.push(root),
         }
     }
     let mut purse = Purse::read(settling).await?;
@@ -128,6 +94,46 @@ pub(super) async fn run(
         );
     }
     Ok(Code::Ok)
+}
+
+/// The roots that pass the policy, and what would become of the others.
+fn judged(publishing: &Publishing, candidates: Vec<Candidate>) -> (Vec<RootToPublish>, Vec<Would>) {
+    let (mut open, mut all) = (Vec::new(), Vec::new());
+    for candidate in candidates {
+        let (kind, mode, length) = (publishing.kind, publishing.mode, publishing.length);
+        let root = candidate.to_publish(kind, mode, length);
+        let is_open = matches!(
+            candidate.publication,
+            Publication::Planned | Publication::Held { .. }
+        );
+        if !is_open {
+            let why = format!("it is {}", candidate.publication);
+            all.push(Would::not(root, "nothing", Some(why)));
+        } else if let Err(reason) = publishing.policy.judge(&candidate) {
+            let why = format!("{reason}; next: {}", reason.why.next_step());
+            all.push(Would::not(root, "hold", Some(why)));
+        } else {
+            open.push(root);
+        }
+    }
+    (open, all)
+}
+
+/// What would become of a root that stands there, and why; none where it would be published.
+fn stands(standing: Standing) -> Option<(&'static str, String)> {
+    Some(match standing {
+        Standing::Free => return None,
+        Standing::Published => ("settle", "it is on chain".to_owned()),
+        Standing::Newer(by) => ("supersede", format!("epoch {by} stands in its slot")),
+        Standing::Blocked(reason) => {
+            let what = if reason.why.is_final() {
+                "fail"
+            } else {
+                "hold"
+            };
+            (what, format!("{reason}; next: {}", reason.why.next_step()))
+        }
+    })
 }
 
 /// How many roots are planned.
